@@ -1,0 +1,123 @@
+"""Compare named results with the reference's: names and kinds first, then shapes, then values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from cs_vl.checks.spec import Results
+
+
+@dataclass
+class Difference:
+    """The first thing that differs.
+
+    `reached` is "shape" where names, kinds or shapes differ, "value" where only numbers do.  `sentence`
+    tells shapes at most; `detail` tells numbers, for cases that the student may see.
+    """
+
+    reached: str
+    sentence: str
+    detail: str = ""
+    expected_shape: tuple[int, ...] | None = None
+    got_shape: tuple[int, ...] | None = None
+    largest: float | None = None
+
+
+def compare(got: Results, expected: Results, rtol: float, atol: float) -> Difference | None:
+    """None where all named results agree.  float32 and float64 compare; so do NumPy and torch."""
+    for check in (_kinds_and_shapes, _values):
+        for name, value in expected.items():
+            difference = check(name, got.get(name), value, name in got, rtol, atol)
+            if difference:
+                return difference
+    return None
+
+
+def _kinds_and_shapes(name: str, got: Any, expected: Any, present: bool, *_: float) -> Difference | None:
+    if not present:
+        return Difference("shape", f"`{name}` is missing from what yours returns.")
+    if got is None and expected is not None:
+        if name.startswith("gradient of"):
+            return Difference("value", f"No gradient reaches {name.removeprefix('gradient of ')}.")
+        return Difference("shape", f"`{name}` is None: is a return missing?")
+    if not _is_array(expected):
+        return None if _kind(got) == _kind(expected) else _wrong_kind(name, got, expected)
+    if not _is_array(got):
+        return _wrong_kind(name, got, expected)
+    a, b = _array(got), _array(expected)
+    if a.shape != b.shape:
+        return Difference(
+            "shape", f"`{name}` should have shape {b.shape}; yours has {a.shape}.", "", b.shape, a.shape
+        )
+    if (a.dtype == bool) != (b.dtype == bool):
+        return Difference("shape", f"`{name}` should be of type {b.dtype}; yours is {a.dtype}.")
+    return None
+
+
+def _values(name: str, got: Any, expected: Any, present: bool, rtol: float, atol: float) -> Difference | None:
+    if not _is_array(expected):
+        if _plain(got) == _plain(expected):
+            return None
+        detail = f"expected {_short(expected)}, got {_short(got)}"
+        return Difference("value", f"`{name}` differs from what is expected.", detail)
+    a, b = (_array(x).astype(np.float64) for x in (got, expected))
+    with np.errstate(all="ignore"):
+        wrong = ~(np.abs(a - b) <= atol + rtol * np.abs(b)) & ~(a == b) & ~(np.isnan(a) & np.isnan(b))
+        if not wrong.any():
+            return None
+        if np.isnan(a).any() and not np.isnan(b).any():
+            at = _index(np.isnan(a).argmax(), a.shape)
+            return Difference("value", f"`{name}` has NaN{_dtype_note(got)}.", f"the first at {name}{at}")
+        gap = np.where(wrong, np.abs(a - b), -1.0)
+        worst = int(np.nan_to_num(gap, nan=np.inf, posinf=np.inf).argmax())
+    at, largest = _index(worst, a.shape), float(gap.flat[worst])
+    share = f"{int(wrong.sum())} of {wrong.size} numbers of `{name}` differ."
+    expected_value, got_value = b.flat[worst], a.flat[worst]
+    detail = f"largest difference {largest:.3g} at {name}{at}: expected {expected_value:.5g}, got {got_value:.5g}"
+    return Difference("value", share, detail, b.shape, a.shape, largest)
+
+
+def _wrong_kind(name: str, got: Any, expected: Any) -> Difference:
+    return Difference("shape", f"`{name}` should be {_kind(expected)}; yours is {_kind(got)}.")
+
+
+def _kind(x: Any) -> str:
+    if _is_array(x):
+        return "a tensor"
+    if isinstance(x, list | tuple):
+        return "a list"
+    if isinstance(x, bool | int | float):
+        return "a number"
+    return {"str": "a string", "NoneType": "None", "dict": "a dict"}.get(type(x).__name__, type(x).__name__)
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, torch.Tensor | np.ndarray)
+
+
+def _array(x: Any) -> np.ndarray:
+    return x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+
+
+def _plain(x: Any) -> Any:
+    """Tuples as lists, one-element arrays as numbers: what equality should not depend on."""
+    if isinstance(x, list | tuple):
+        return [_plain(y) for y in x]
+    if _is_array(x):
+        return _plain(_array(x).tolist())
+    return x
+
+
+def _index(flat: Any, shape: tuple[int, ...]) -> str:
+    return "[" + ", ".join(str(int(i)) for i in np.unravel_index(int(flat), shape)) + "]" if shape else ""
+
+
+def _short(x: Any) -> str:
+    text = repr(_plain(x))
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _dtype_note(x: Any) -> str:
+    return "" if _array(x).dtype.kind == "f" else f" (type {_array(x).dtype})"

@@ -1,0 +1,148 @@
+"""Run a probe on a student's function: whatever happens there becomes an `Outcome`, never an exception here."""
+
+import contextlib
+import io
+import random
+import traceback
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from cs_vl.checks import wire
+from cs_vl.checks.probes import WrongParameters
+from cs_vl.checks.spec import Assignment, Exercise, Inputs, Results, Stage
+from cs_vl.exercise import MissingExercise, registered
+
+
+@dataclass
+class Outcome:
+    """What one case gave.
+
+    `status` is "ok" (then `results` holds the named results), "missing" (not written yet), "error" (an
+    exception: `error` is its type, `message` its text, `where` the line of the student's own code),
+    "refused" (a result that can't be judged: `message` says why), or, told by the process that runs the
+    student's, "timeout", "crashed", "out of memory".
+    """
+
+    status: str
+    results: Results = field(default_factory=dict)
+    error: str = ""
+    message: str = ""
+    where: str = ""
+
+
+def run_probe(assignment: Assignment, exercise: Exercise, stage: Stage, inputs: Inputs, answer: Any) -> Outcome:
+    """Run one stage's probe on one case, on a copy of its inputs.
+
+    Args:
+        answer: the student's function or class.
+    """
+    namespace = _namespace(answer)
+    try:
+        inputs = wire.copy(inputs)
+        with isolated(), stand_ins(assignment, exercise, namespace):
+            results = stage.probe(answer, inputs)
+            return Outcome("ok", wire.copy(results))
+    except MissingExercise as error:
+        return Outcome("missing", message=str(error))
+    except NotImplementedError:
+        return Outcome("missing", message=f"{exercise.name} is not written yet.")
+    except (WrongParameters, wire.Refused) as error:
+        return Outcome("refused", message=str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        return Outcome("out of memory", error=type(error).__name__, where=_where(error, namespace))
+    except KeyboardInterrupt:
+        return Outcome("timeout", message="interrupted by hand before it came to an end.")
+    except BaseException as error:  # SystemExit and its kind too: nothing a student raises stops a check
+        return Outcome("error", {}, type(error).__name__, _text(error), _where(error, namespace))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error).strip().split("\n")[0][:300]
+    except Exception:
+        return ""
+
+
+def _namespace(answer: Any) -> dict[str, Any]:
+    """The globals that the student's code runs in."""
+    if isinstance(answer, type):
+        functions = [f for f in vars(answer).values() if hasattr(f, "__globals__")]
+        return functions[0].__globals__ if functions else {}
+    return getattr(answer, "__globals__", {})
+
+
+def _where(error: BaseException, namespace: dict[str, Any]) -> str:
+    """The innermost line of the student's own code in a traceback."""
+    frames = [f for f, _ in traceback.walk_tb(error.__traceback__) if f.f_globals is namespace]
+    lines = [s for s in traceback.extract_tb(error.__traceback__) if frames and s.filename == _file(frames[-1])]
+    if not lines:
+        return ""
+    last = lines[-1]
+    cell = f"{last.filename[1:-1]}, " if last.filename.startswith("<cell") else ""
+    return f"{cell}line {last.lineno}: {(last.line or '').strip()}"
+
+
+def _file(frame: Any) -> str:
+    return frame.f_code.co_filename
+
+
+@contextlib.contextmanager
+def isolated() -> Iterator[None]:
+    """CPU, float32 and gradients on, whatever the notebook has set; random streams are put back after.
+
+    Warnings and stderr are silent (nbgrader takes any stderr for a failure).
+    """
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(torch.device("cpu"))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(np.errstate(all="ignore"))
+        stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        warnings.simplefilter("ignore")
+        try:
+            torch.set_default_dtype(torch.float32)
+            torch.set_grad_enabled(True)
+            torch.manual_seed(0)
+            np.random.seed(0)
+            random.seed(0)
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(grad)
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
+
+
+@contextlib.contextmanager
+def stand_ins(assignment: Assignment, exercise: Exercise, namespace: dict[str, Any]) -> Iterator[None]:
+    """While one exercise is judged, the assignment's others are made of torch built-ins.
+
+    In the student edition the library forwards to what is registered, so the stand-ins are registered;
+    where the student's own namespace defines another exercise, the library's name takes its place.
+    """
+    before = dict(registered)
+    others = [other for other in assignment.exercises if other.name != exercise.name]
+    shadowed = {other.name: namespace[other.name] for other in others if other.name in namespace}
+    try:
+        for other in others:
+            registered.pop(other.name, None)
+            if other.stand_in is not None:
+                methods = other.stand_in
+                registered[other.name] = (
+                    type(other.name, (), methods) if isinstance(methods, dict) else methods
+                )
+            if other.name in shadowed:
+                namespace[other.name] = other.answer
+        yield
+    finally:
+        namespace.update(shadowed)
+        registered.clear()
+        registered.update(before)

@@ -1,0 +1,101 @@
+"""The visible checks: `check("softmax")` in a notebook, on cases stored with their answers."""
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cs_vl.checks import wire
+from cs_vl.checks.card import show
+from cs_vl.checks.judge import StageCases, Verdict, judge
+from cs_vl.checks.run import Outcome, run_probe
+from cs_vl.checks.spec import Assignment, Exercise, Stage, find_exercise
+from cs_vl.exercise import registered
+
+VISIBLE_SEED = 0
+FOLDER = Path(__file__).with_name("reference")
+
+
+class CheckFailed(AssertionError):
+    """Raised under `nbgrader validate` only, with one sentence."""
+
+
+def reference_path(assignment: str, folder: Path = FOLDER) -> Path:
+    return folder / assignment
+
+
+@cache
+def references(assignment: str) -> dict[str, Any]:
+    """The stored visible cases: {exercise: {"sentences": ..., "stages": {stage: StageCases}}}."""
+    tree = wire.load(reference_path(assignment))
+    for exercise in tree.values():
+        exercise["stages"] = {name: StageCases(**cases) for name, cases in exercise["stages"].items()}
+    return tree
+
+
+def judge_visible(assignment: Assignment, exercise: Exercise, run: Any) -> Verdict:
+    """Judge an exercise on its visible cases; `run` is as in `judge`."""
+    stored = references(assignment.name)[exercise.name]
+    return judge(exercise, run, lambda stage: stored["stages"][stage.name], stored["sentences"])
+
+
+def judge_here(assignment: Assignment, exercise: Exercise, answer: Any) -> Verdict:
+    """Judge an answer in this process."""
+    return judge_visible(assignment, exercise, runner_here(assignment, exercise, answer))
+
+
+def runner_here(assignment: Assignment, exercise: Exercise, answer: Any) -> Any:
+    """What `judge` needs to run an answer in this process; None is an answer that is not there."""
+
+    def run(stage: Stage, inputs: Any) -> Outcome:
+        if answer is None:
+            return Outcome(
+                "missing",
+                message=f"{exercise.name} is not defined: run the cell with its blank first "
+                "(and keep its first line, @exercise).",
+            )
+        return run_probe(assignment, exercise, stage, inputs, answer)
+
+    return run
+
+
+def find_answer(name: str) -> Any:
+    """The student's function or class: what `@exercise` registered, or what the notebook calls so."""
+    if name in registered:
+        return registered[name]
+    found = vars(sys.modules["__main__"]).get(name)
+    return None if getattr(found, "__module__", "cs_vl.").startswith("cs_vl.") else found
+
+
+def check(exercise: Any) -> float | None:
+    """Check one exercise and show its report card.
+
+    Args:
+        exercise: its name, or the function or class itself.
+
+    Returns:
+        None in a notebook.  Under `nbgrader autograde` the points, a float.
+
+    Raises:
+        CheckFailed: under `nbgrader validate`, where the check fails.  Nowhere else: Run All goes on.
+    """
+    name = exercise if isinstance(exercise, str) else getattr(exercise, "__name__", str(exercise))
+    try:
+        assignment, spec = find_exercise(name)
+        verdict = judge_here(assignment, spec, find_answer(name))
+    except (ValueError, OSError) as error:
+        print(f"check: {error}")
+        return 0.0 if os.environ.get("NBGRADER_EXECUTION") == "autograde" else None
+    return conclude(verdict)
+
+
+def conclude(verdict: Verdict) -> float | None:
+    """Say a verdict in the way of whoever runs the notebook: a person, `validate` or `autograde`."""
+    mode = os.environ.get("NBGRADER_EXECUTION")
+    if mode == "autograde":
+        return float(verdict.points)
+    if mode == "validate" and not verdict.passed:
+        raise CheckFailed(f"{verdict.exercise}: {verdict.sentence}")
+    show(verdict)
+    return None

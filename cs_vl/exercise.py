@@ -1,0 +1,68 @@
+"""`@exercise` marks what a student writes, and lets the library run on the student's own code.
+
+The same decorator stands on the answer in this library and on the blank in the notebook:
+
+- In a notebook (or any file outside this package) it *registers* the function or class.
+- In the full library it does nothing: the answer runs.
+- In the *student edition* the answers' bodies are gone (`EDITION`, written by `make build`, lists them).
+  There it replaces the function, or the named methods of a class, by one that forwards to what the
+  student has registered, so that experiments run on the student's code in the library's frame.
+"""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+# In the student edition: {exercise name: [stripped methods]}, an empty list for a plain function.
+_EDITION_FILE = Path(__file__).with_name("student_edition.json")
+EDITION: dict[str, list[str]] = json.loads(_EDITION_FILE.read_text()) if _EDITION_FILE.exists() else {}
+
+registered: dict[str, Any] = {}
+
+
+class MissingExercise(NotImplementedError):
+    """The library needs an exercise that has not been written yet."""
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"{name} is an exercise that is not written yet: fill in its blank in the notebook and run that cell."
+        )
+
+
+def exercise(answer: T) -> T:
+    """Mark a function or a class as an exercise; its `__name__` is the exercise's name."""
+    name = answer.__name__
+    if not answer.__module__.startswith("cs_vl."):
+        registered[name] = answer
+        return answer
+    if name not in EDITION:
+        return answer
+    if isinstance(answer, type):
+        for method in EDITION[name]:
+            setattr(answer, method, _forward_method(name, method, answer))
+        return answer
+    return _forward_function(name, answer)
+
+
+def _forward_function(name: str, stripped: Callable) -> Any:
+    @functools.wraps(stripped)
+    def forward(*args, **kwargs):
+        if name not in registered:
+            raise MissingExercise(name)
+        return registered[name](*args, **kwargs)
+
+    return forward
+
+
+def _forward_method(name: str, method: str, cls: type) -> Callable:
+    @functools.wraps(getattr(cls, method))
+    def forward(self, *args, **kwargs):
+        if name not in registered:
+            raise MissingExercise(name)
+        return getattr(registered[name], method)(self, *args, **kwargs)
+
+    return forward

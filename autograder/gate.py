@@ -16,12 +16,12 @@ import torch
 from autograder.build.regions import find_region, strip
 from autograder.known import load_known
 from autograder.mutants import Mutant, equivalents, mutants, realise
-from autograder.references import Hidden, sentences
+from autograder.references import Drawn, sentences
 from cs_vl.checks.compare import compare
 from cs_vl.checks.judge import Verdict, judge
 from cs_vl.checks.run import Outcome, run_probe
 from cs_vl.checks.spec import Assignment, Exercise, Inputs, Results, Stage
-from cs_vl.checks.visible import judge_here, runner_here
+from cs_vl.checks.visible import VISIBLE_SEED, runner_here
 
 SECRET = 7  # the gate's own hidden cases
 MIN_MISTAKES, MIN_ALTERNATIVES = 6, 2
@@ -34,17 +34,19 @@ class Gate:
     def __init__(self, assignment: Assignment):
         self.assignment = assignment
         self.known = load_known(assignment.name)
-        self.hidden = Hidden(assignment, SECRET)
+        self.visible = Drawn(assignment, VISIBLE_SEED)
+        self.hidden = Drawn(assignment, SECRET)
 
-    def visible(self, exercise: Exercise, answer: Any) -> Verdict:
-        return judge_here(self.assignment, exercise, answer)
+    def on_visible(self, exercise: Exercise, answer: Any) -> Verdict:
+        run = runner_here(self.assignment, exercise, answer)
+        return judge(exercise, run, self.visible.cases_of(exercise), sentences(exercise))
 
     def on_hidden(self, exercise: Exercise, run: Callable[[Stage, Inputs], Outcome]) -> Verdict:
         return judge(exercise, run, self.hidden.cases_of(exercise), sentences(exercise), hidden=True)
 
     def both(self, exercise: Exercise, answer: Any) -> tuple[Verdict, Verdict]:
         run = runner_here(self.assignment, exercise, answer)
-        return self.visible(exercise, answer), self.on_hidden(exercise, run)
+        return self.on_visible(exercise, answer), self.on_hidden(exercise, run)
 
     def stub(self, exercise: Exercise) -> Any:
         return realise(exercise, strip(find_region(exercise).source))
@@ -104,7 +106,8 @@ class Gate:
             for stage in exercise.stages:
                 for inputs in exercise.draw(stage, seed):
                     a, b = (
-                        run_probe(self.assignment, exercise, stage, inputs, fn) for fn in (exercise.answer, answer)
+                        run_probe(self.assignment, exercise, stage, inputs, fn)
+                        for fn in (exercise.answer, answer)
                     )
                     if b.status != "ok" or compare(b.results, a.results, stage.rtol, stage.atol):
                         return False

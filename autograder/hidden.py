@@ -6,9 +6,9 @@
 import os
 from functools import cache
 
-from autograder.references import Hidden, hidden_of, sentences
+from autograder.references import Drawn, sentences
 from cs_vl.checks.judge import judge
-from cs_vl.checks.spec import Assignment, Exercise
+from cs_vl.checks.spec import Assignment, Exercise, find_exercise
 from cs_vl.checks.visible import conclude, find_answer, runner_here
 
 
@@ -18,8 +18,9 @@ def secret() -> int:
 
 
 @cache
-def _hidden(name: str) -> tuple[Assignment, Exercise, Hidden]:
-    return hidden_of(name, secret())
+def _hidden(name: str) -> tuple[Assignment, Exercise, Drawn]:
+    assignment, exercise = find_exercise(name)
+    return assignment, exercise, Drawn(assignment, secret())
 
 
 def check_hidden(name: str) -> float | None:

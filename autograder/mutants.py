@@ -69,11 +69,11 @@ def _changes(source: str) -> Iterator[str]:
 
 def _own_changes(source: str) -> Iterator[str]:
     """Statements left out, arguments swapped or left out; positions come from the syntax tree."""
-    begin, end = (next(i for i, line in enumerate(source.split("\n"), 1) if mark in line) for mark in (BEGIN, END))
+    begin, end = (
+        next(i for i, line in enumerate(source.split("\n"), 1) if mark in line) for mark in (BEGIN, END)
+    )
     tree = ast.parse(source)
-    places = [
-        n for n in ast.walk(tree) if isinstance(n, ast.stmt | ast.Call) and begin < n.lineno < end
-    ]
+    places = [n for n in ast.walk(tree) if isinstance(n, ast.stmt | ast.Call) and begin < n.lineno < end]
     for place in places:
         if isinstance(place, ast.stmt) and not isinstance(place, ast.Pass):
             yield _replaced(source, place, "pass")

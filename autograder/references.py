@@ -11,17 +11,15 @@ from autograder.known import known_of, load_known
 from cs_vl.checks import wire
 from cs_vl.checks.judge import StageCases
 from cs_vl.checks.run import run_probe
-from cs_vl.checks.spec import Assignment, Exercise, Stage, find_exercise, load_assignment
+from cs_vl.checks.spec import Assignment, Exercise, Stage, load_assignment
 from cs_vl.checks.visible import VISIBLE_SEED, reference_path
 
 
-class Hidden:
-    """The hidden cases of one secret, each computed when it is first asked for."""
+class Drawn:
+    """The cases of one seed (for hidden ones: a secret), each computed when it is first asked for."""
 
-    def __init__(self, assignment: Assignment, secret: int):
-        if secret == VISIBLE_SEED:
-            raise ValueError("the secret must not be the seed of the visible cases")
-        self.assignment, self.secret = assignment, secret
+    def __init__(self, assignment: Assignment, seed: int):
+        self.assignment, self.seed = assignment, seed
         load_known(assignment.name)
 
         self._drawn: dict[tuple[str, str], StageCases] = {}
@@ -32,7 +30,7 @@ class Hidden:
         def cases(stage: Stage) -> StageCases:
             key = exercise.name, stage.name
             if key not in self._drawn:
-                self._drawn[key] = stage_cases(self.assignment, exercise, stage, self.secret)
+                self._drawn[key] = stage_cases(self.assignment, exercise, stage, self.seed)
             return self._drawn[key]
 
         return cases
@@ -68,23 +66,14 @@ def sentences(exercise: Exercise) -> dict[str, str]:
 def build_visible(assignment_name: str, folder: Path | None = None) -> dict:
     """Compute the visible cases of an assignment; write them to `folder` where one is given."""
     assignment = load_assignment(assignment_name)
-    load_known(assignment_name)
+    drawn = Drawn(assignment, VISIBLE_SEED)
     tree = {
         exercise.name: {
             "sentences": sentences(exercise),
-            "stages": {
-                stage.name: vars(stage_cases(assignment, exercise, stage, VISIBLE_SEED))
-                for stage in exercise.stages
-            },
+            "stages": {stage.name: vars(drawn.cases_of(exercise)(stage)) for stage in exercise.stages},
         }
         for exercise in assignment.exercises
     }
     if folder is not None:
         wire.save(reference_path(assignment_name, folder), tree)
     return tree
-
-
-def hidden_of(exercise_name: str, secret: int) -> tuple[Assignment, Exercise, Hidden]:
-    """For stock nbgrader, where one exercise is graded at a time."""
-    assignment, exercise = find_exercise(exercise_name)
-    return assignment, exercise, Hidden(assignment, secret)

@@ -71,7 +71,8 @@ def guess_assignment(path: Path) -> str:
         if name in path.stem:
             return name
     raise ValueError(
-        f"the name {path.name} does not tell its assignment: add --assignment with one of {', '.join(ASSIGNMENTS)}"
+        f"the name {path.name} does not tell its assignment: "
+        f"add --assignment with one of {', '.join(ASSIGNMENTS)}"
     )
 
 

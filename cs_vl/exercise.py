@@ -29,7 +29,7 @@ class MissingExercise(NotImplementedError):
 
     def __init__(self, name: str):
         super().__init__(
-            f"{name} is an exercise that is not written yet: fill in its blank in the notebook and run that cell."
+            f"{name} is an exercise that is not written yet: fill in its blank in the notebook and run it."
         )
 
 

@@ -19,7 +19,8 @@ templates.globals["marks"] = MARKS
 def text(verdict: Verdict) -> str:
     """The card as plain text."""
     lines = [
-        f"{MARKS.get(verdict.status, '✗')} {verdict.exercise}: {verdict.points:g} of {verdict.out_of:g} points"
+        f"{MARKS.get(verdict.status, '✗')} {verdict.exercise}: "
+        f"{verdict.points:g} of {verdict.out_of:g} points"
     ]
     if verdict.sentence and not verdict.passed:
         lines.append(f"  {verdict.sentence}")
@@ -29,7 +30,11 @@ def text(verdict: Verdict) -> str:
 
 
 def _note(stage: StageVerdict, verdict: Verdict) -> str:
-    parts = [] if stage.status == "passed" else [stage.sentence if stage.sentence != verdict.sentence else "", stage.detail]
+    parts = (
+        []
+        if stage.status == "passed"
+        else [stage.sentence if stage.sentence != verdict.sentence else "", stage.detail]
+    )
     said = " ".join(part for part in parts if part)
     shapes = f" [{stage.shapes}]" if stage.shapes else ""
     return f": {said}{shapes}" if said else shapes

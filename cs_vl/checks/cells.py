@@ -1,4 +1,4 @@
-"""Read a submission, a notebook or a percent script, without trusting it: a list of cells, or one sentence."""
+"""Read a submission, notebook or percent script, without trusting it: a list of cells, or one sentence."""
 
 import json
 from dataclasses import dataclass, field
@@ -42,7 +42,9 @@ def read_submission(path: Path) -> Submission:
     if not path.is_file() or path.is_symlink():
         raise Unreadable(f"{name}: there is no such file (a plain file is expected, no link or folder)")
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise Unreadable(f"{name} has more than {MAX_FILE_BYTES // 2**20} MB: clear all outputs and save it again")
+        raise Unreadable(
+            f"{name} has more than {MAX_FILE_BYTES // 2**20} MB: clear all outputs and save it again"
+        )
     text = _decode(path.read_bytes(), name)
     if not text.strip():
         raise Unreadable(f"{name} is empty")
@@ -70,7 +72,9 @@ def _notebook_cells(text: str, name: str) -> list[Any]:
     try:
         notebook = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{name} is not a whole notebook (its JSON breaks off or is damaged): save it again") from error
+        raise Unreadable(
+            f"{name} is not a whole notebook (its JSON breaks off or is damaged): save it again"
+        ) from error
     cells = notebook.get("cells") if isinstance(notebook, dict) else None
     if cells is None and isinstance(notebook, dict):  # nbformat 3
         sheets = notebook.get("worksheets")

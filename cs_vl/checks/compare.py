@@ -75,7 +75,9 @@ def _values(name: str, got: Any, expected: Any, present: bool, rtol: float, atol
     at, largest = _index(worst, a.shape), float(gap.flat[worst])
     share = f"{int(wrong.sum())} of {wrong.size} numbers of `{name}` differ."
     expected_value, got_value = b.flat[worst], a.flat[worst]
-    detail = f"largest difference {largest:.3g} at {name}{at}: expected {expected_value:.5g}, got {got_value:.5g}"
+    detail = (
+        f"largest difference {largest:.3g} at {name}{at}: expected {expected_value:.5g}, got {got_value:.5g}"
+    )
     return Difference("value", share, detail, b.shape, a.shape, largest)
 
 

@@ -1,4 +1,4 @@
-"""Run a probe on a student's function: whatever happens there becomes an `Outcome`, never an exception here."""
+"""Run a probe on a student's function: whatever happens there becomes an `Outcome`, never an exception."""
 
 import contextlib
 import io
@@ -35,7 +35,9 @@ class Outcome:
     where: str = ""
 
 
-def run_probe(assignment: Assignment, exercise: Exercise, stage: Stage, inputs: Inputs, answer: Any) -> Outcome:
+def run_probe(
+    assignment: Assignment, exercise: Exercise, stage: Stage, inputs: Inputs, answer: Any
+) -> Outcome:
     """Run one stage's probe on one case, on a copy of its inputs.
 
     Args:
@@ -79,7 +81,9 @@ def _namespace(answer: Any) -> dict[str, Any]:
 def _where(error: BaseException, namespace: dict[str, Any]) -> str:
     """The innermost line of the student's own code in a traceback."""
     frames = [f for f, _ in traceback.walk_tb(error.__traceback__) if f.f_globals is namespace]
-    lines = [s for s in traceback.extract_tb(error.__traceback__) if frames and s.filename == _file(frames[-1])]
+    lines = [
+        s for s in traceback.extract_tb(error.__traceback__) if frames and s.filename == _file(frames[-1])
+    ]
     if not lines:
         return ""
     last = lines[-1]

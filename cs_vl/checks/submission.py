@@ -52,18 +52,26 @@ class Submitted:
         try:
             self.loaded = self.worker.load(self.assignment.name, self.cells, self.setup)
         except TimeoutError:
-            self.fault = Outcome("timeout", message=f"Its definitions alone did not load in {LOAD_SECONDS:g} seconds.")
+            self.fault = Outcome(
+                "timeout", message=f"Its definitions alone did not load in {LOAD_SECONDS:g} seconds."
+            )
         except (EOFError, ValueError) as error:
-            self.fault = Outcome("crashed", message=f"The process died while it loaded the definitions ({error}).")
+            self.fault = Outcome(
+                "crashed", message=f"The process died while it loaded the definitions ({error})."
+            )
 
-    def verdicts(self, cases: Cases, sentences: Callable[[Exercise], dict[str, str]], *, hidden: bool) -> Iterator[Verdict]:
+    def verdicts(
+        self, cases: Cases, sentences: Callable[[Exercise], dict[str, str]], *, hidden: bool
+    ) -> Iterator[Verdict]:
         """A verdict for each exercise, in the assignment's order."""
         for exercise in self.assignment.exercises:
             absent = self._absent(exercise)
             if absent:
                 yield absent
             else:
-                yield judge(exercise, self._runner(exercise), cases(exercise), sentences(exercise), hidden=hidden)
+                yield judge(
+                    exercise, self._runner(exercise), cases(exercise), sentences(exercise), hidden=hidden
+                )
 
     def _absent(self, exercise: Exercise) -> Verdict | None:
         """The verdict on an exercise whose definition did not load."""

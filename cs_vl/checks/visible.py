@@ -36,7 +36,9 @@ def references(assignment: str) -> dict[str, Any]:
 
 def judge_visible(assignment: Assignment, exercise: Exercise, run: Any) -> Verdict:
     """Judge an exercise on its visible cases; `run` is as in `judge`."""
-    stored = references(assignment.name)[exercise.name]
+    stored = references(assignment.name).get(exercise.name)
+    if stored is None:
+        raise FileNotFoundError(f"there are no stored cases of {exercise.name}: run `make build`")
     return judge(exercise, run, lambda stage: stored["stages"][stage.name], stored["sentences"])
 
 

@@ -3,6 +3,7 @@
 It holds no expected value, no points, no case to come.  `Worker` is the other end, for the judge's process.
 """
 
+import contextlib
 import os
 import queue
 import subprocess
@@ -27,7 +28,13 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg",
     "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": "",
 }  # fmt: skip
-BOOT = "import sys; sys.path[:0] = sys.argv[1:]; from cs_vl.checks.worker import main; main()"
+BOOT = """
+import sys
+sys.path[:0] = sys.argv[1:]
+sys.modules["autograder"] = None
+from cs_vl.checks.worker import main
+main()
+"""
 
 
 class Worker:
@@ -43,14 +50,21 @@ class Worker:
         self._scratch = tempfile.TemporaryDirectory(prefix="cs_vl_", ignore_cleanup_errors=True)
         flags = ["-I", "-S"] if path is not None else ["-I"]
         folders = [str(p) for p in (path if path is not None else sys.path) if str(p)]
-        environment = {k: v for k, v in os.environ.items() if k in ("PATH", "SYSTEMROOT", "LANG", "LD_LIBRARY_PATH")}
+        environment = {
+            k: v for k, v in os.environ.items() if k in ("PATH", "SYSTEMROOT", "LANG", "LD_LIBRARY_PATH")
+        }
         self._process = subprocess.Popen(
             [sys.executable, *flags, "-c", BOOT, *folders],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=self._scratch.name,
-            env={**environment, **ENVIRONMENT, "HOME": self._scratch.name, "MPLCONFIGDIR": self._scratch.name},
+            env={
+                **environment,
+                **ENVIRONMENT,
+                "HOME": self._scratch.name,
+                "MPLCONFIGDIR": self._scratch.name,
+            },
             close_fds=True,
             start_new_session=True,
         )
@@ -96,15 +110,23 @@ class Worker:
         }
         return self.ask(message, LOAD_SECONDS)
 
-    def run(self, exercise: Exercise, stage: Stage, inputs: Inputs, seconds: float = STAGE_SECONDS) -> Outcome:
+    def run(
+        self, exercise: Exercise, stage: Stage, inputs: Inputs, seconds: float = STAGE_SECONDS
+    ) -> Outcome:
         """Run one case; a timeout or a crash is an outcome, too."""
         try:
             reply = self.ask({"run": exercise.name, "stage": stage.name, "inputs": inputs}, seconds)
             return Outcome(**reply)
         except TimeoutError:
-            return Outcome("timeout", message=f"It did not come to an end in {seconds:g} seconds: is there an endless loop?")
+            return Outcome(
+                "timeout",
+                message=f"It did not come to an end in {seconds:g} seconds: is there an endless loop?",
+            )
         except EOFError:
-            return Outcome("crashed", message="The process that ran it died: too much memory, or a call that ends Python?")
+            return Outcome(
+                "crashed",
+                message="The process that ran it died: too much memory, or a call that ends Python?",
+            )
         except (wire.Refused, TypeError) as error:
             return Outcome("refused", message=str(error))
 
@@ -120,10 +142,8 @@ class Worker:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
-                try:
+                with contextlib.suppress(OSError):
                     stream.close()
-                except OSError:
-                    pass
         self._scratch.cleanup()
 
     def __enter__(self) -> "Worker":

@@ -46,7 +46,8 @@ class MultiHeadAttention(nn.Module):
 
     Args:
         dim: width of `x` and of the output.
-        heads: number of heads; head h owns columns h * head_dim ... (h + 1) * head_dim - 1 of the projections.
+        heads: number of heads; head h owns the columns h * head_dim ... (h + 1) * head_dim - 1 of each
+            projection.
         context_dim: width of `context` (default: dim).
         head_dim: width of one head (default: dim // heads).
         bias: whether the four linear layers have one.

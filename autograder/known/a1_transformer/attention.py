@@ -75,7 +75,9 @@ def multiplied_by_sqrt_d(q, k, v, mask=None):
     return attend(q, k, v, mask, scale=q.shape[-1] ** 0.5)
 
 
-@mistake(SDPA, "Your scale uses the width of the values; it is the width of queries and keys, d_k, that counts.")
+@mistake(
+    SDPA, "Your scale uses the width of the values; it is the width of queries and keys, d_k, that counts."
+)
 def scaled_by_d_v(q, k, v, mask=None):
     return attend(q, k, v, mask, scale=v.shape[-1] ** -0.5)
 
@@ -85,7 +87,9 @@ def scaled_by_length(q, k, v, mask=None):
     return attend(q, k, v, mask, scale=k.shape[-2] ** -0.5)
 
 
-@mistake(SDPA, "Your softmax runs over the queries: each query's weights over the *keys* (the last axis) sum to 1.")
+@mistake(
+    SDPA, "Your softmax runs over the queries: each query's weights over the *keys* (the last axis) sum to 1."
+)
 def softmax_over_queries(q, k, v, mask=None):
     return attend(q, k, v, mask, axis=-2)
 
@@ -100,7 +104,10 @@ def ignored_mask(q, k, v, mask=None):
     return attend(q, k, v)
 
 
-@mistake(SDPA, "You added the boolean mask to the scores: True became 1 and False 0. Fill with -inf where it is False.")
+@mistake(
+    SDPA,
+    "You added the boolean mask to the scores: True became 1 and False 0. Fill with -inf where it is False.",
+)
 def added_boolean_mask(q, k, v, mask=None):
     return attend(q, k, v, None if mask is None else mask.to(q.dtype))
 
@@ -121,7 +128,9 @@ def filled_with_zero(q, k, v, mask=None):
     return weights @ v, weights
 
 
-@mistake(SDPA, "You treated the additive mask as a boolean one: a floating point mask is added to the scores.")
+@mistake(
+    SDPA, "You treated the additive mask as a boolean one: a floating point mask is added to the scores."
+)
 def additive_as_boolean(q, k, v, mask=None):
     return attend(q, k, v, mask, keep=lambda m: m != 0)
 
@@ -150,7 +159,9 @@ class LoopOverHeads(MultiHeadAttention):
         outputs, maps = [], []
         for h in range(self.heads):
             part = slice(h * self.head_dim, (h + 1) * self.head_dim)
-            q, k, v = (p(y)[..., part] for p, y in ((self.q_proj, x), (self.k_proj, context), (self.v_proj, context)))
+            q, k, v = (
+                p(y)[..., part] for p, y in ((self.q_proj, x), (self.k_proj, context), (self.v_proj, context))
+            )
             output, weights = scaled_dot_product_attention(q, k, v, None if mask is None else mask[:, h])
             outputs.append(output)
             maps.append(weights)
@@ -201,13 +212,19 @@ class SplitWithoutTranspose(Mistaken):
         return y.reshape(y.shape[0], self.heads, y.shape[1], -1)
 
 
-@mistake(MHA, "You joined the heads without swapping tokens and heads back first, which mixes them: transpose, then flatten.")
+@mistake(
+    MHA,
+    "You joined the heads without swapping tokens and heads back first, which mixes them: transpose, then flatten.",
+)
 class MergeWithoutTranspose(Mistaken):
     def merge(self, y):
         return y.reshape(y.shape[0], y.shape[2], -1)
 
 
-@mistake(MHA, "Your heads take every heads-th column; head h owns the consecutive columns h * head_dim ... of the projections.")
+@mistake(
+    MHA,
+    "Your heads take every heads-th column; head h owns the consecutive columns h * head_dim ... of the projections.",
+)
 class InterleavedHeads(Mistaken):
     def split(self, y):
         return y.unflatten(-1, (-1, self.heads)).permute(0, 3, 1, 2)
@@ -216,7 +233,8 @@ class InterleavedHeads(Mistaken):
 @mistake(MHA, "You left out the output projection: the joined heads still have to go through `out_proj`.")
 class WithoutOutputProjection(Mistaken):
     def forward(self, x, context=None, mask=None):
-        q, k, v = self.q_proj(x), *(p(x if context is None else context) for p in (self.k_proj, self.v_proj))
+        source = x if context is None else context
+        q, k, v = self.q_proj(x), self.k_proj(source), self.v_proj(source)
         output, weights = attend(self.split(q), self.split(k), self.split(v), mask)
         return self.merge(output), weights
 
@@ -230,7 +248,10 @@ class OneHead(Mistaken):
         return self.out_proj(output[:, 0]), weights.expand(-1, self.heads, -1, -1)
 
 
-@mistake(MHA, "Your heads are not scaled by their own width: each is an attention of its own, with 1/sqrt(head_dim).")
+@mistake(
+    MHA,
+    "Your heads are not scaled by their own width: each is an attention of its own, with 1/sqrt(head_dim).",
+)
 class ScaledByWholeWidth(Mistaken):
     def attend(self, q, k, v, mask):
         return attend(q, k, v, mask, scale=(self.heads * self.head_dim) ** -0.5)
@@ -242,7 +263,9 @@ class IgnoresContext(Mistaken):
         return x, x, x
 
 
-@mistake(MHA, "Your queries come from the context and your keys and values from x: it is the other way round.")
+@mistake(
+    MHA, "Your queries come from the context and your keys and values from x: it is the other way round."
+)
 class SwappedSources(Mistaken):
     def sources(self, x, context):
         return (x, x, x) if context is None else (context, x, x)

@@ -1,10 +1,21 @@
 """The checks of a1, "Attention to ViT", in the notebook's order."""
 
-from cs_vl.checks.a1_transformer.attention import MULTI_HEAD_ATTENTION, SCALED_DOT_PRODUCT_ATTENTION
-from cs_vl.checks.spec import Assignment
+from cs_vl.checks.a1_transformer import attention, bpe, by_hand, masks, text, vision
+from cs_vl.checks.spec import Assignment, Exercise
+
+_ALL: dict[str, Exercise] = {
+    exercise.name: exercise
+    for part in (by_hand, attention, masks, vision, bpe, text)
+    for exercise in part.EXERCISES
+}
+_ORDER = (
+    "softmax", "softmax_backward", "layer_norm", "layer_norm_backward", "attention", "attention_backward",
+    "scaled_dot_product_attention", "attention_mask", "language_model_mask", "MultiHeadAttention",
+    "TransformerBlock", "bpe_train", "bpe_encode", "bpe_decode", "pool_text", "PatchEmbed", "ViT",
+)  # fmt: skip
 
 ASSIGNMENT = Assignment(
     name="a1_transformer",
     title="Attention to ViT",
-    exercises=(SCALED_DOT_PRODUCT_ATTENTION, MULTI_HEAD_ATTENTION),
+    exercises=tuple(_ALL[name] for name in _ORDER if name in _ALL),
 )

@@ -55,7 +55,9 @@ def attention_hidden_keys(fn, inputs):
 
 def attention_of_torch(q, k, v, mask=None):
     """The stand-in: torch's own; the weights are what comes out where the values are the identity."""
-    weights = F.scaled_dot_product_attention(q, k, torch.eye(k.shape[-2], dtype=q.dtype).expand(*k.shape[:-1], -1), mask)
+    weights = F.scaled_dot_product_attention(
+        q, k, torch.eye(k.shape[-2], dtype=q.dtype).expand(*k.shape[:-1], -1), mask
+    )
     return F.scaled_dot_product_attention(q, k, v, mask), weights
 
 
@@ -133,8 +135,8 @@ MULTI_HEAD_ATTENTION = Exercise(
             case=multi_head_case(True, True, context_dim=8, head_dim=5),
             probe=multi_head_value,
         ),
-        Stage(
-            name="gradient", kind="gradient", points=1, case=multi_head_case(), probe=multi_head_gradient
-        ),
+        Stage(name="gradient", kind="gradient", points=1, case=multi_head_case(), probe=multi_head_gradient),
     ),
 )
+
+EXERCISES = (SCALED_DOT_PRODUCT_ATTENTION, MULTI_HEAD_ATTENTION)

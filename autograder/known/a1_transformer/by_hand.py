@@ -1,0 +1,1 @@
+"""Known answers: NumPy forward and backward passes."""

@@ -1,0 +1,1 @@
+"""Known answers: the block, patches and the ViT."""

@@ -1,0 +1,115 @@
+"""Make the zip that students get: the notebook, the wheel of the student edition, and how to start."""
+
+import json
+import os
+import subprocess
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from build import ProjectBuilder
+
+from autograder.build.edition import build_edition
+from autograder.build.notebooks import ROOT, student_path
+from cs_vl import __version__
+from cs_vl.checks.spec import Assignment
+
+README = """\
+# {title}
+
+1. Unpack this folder.  With Python 3.11 or newer, in a terminal in this folder:
+
+       python -m venv .venv
+       .venv/bin/pip install {wheel} jupyterlab        (Windows: .venv\\Scripts\\pip)
+       .venv/bin/jupyter lab {notebook}
+
+   VS Code: open this folder, open the notebook, choose the kernel .venv.
+   Colab: upload the notebook and the wheel; the first cell installs it.
+
+2. Fill in each blank (`# YOUR CODE HERE`) and run the check below it.  Keep the line `@exercise` and the
+   names as they are.
+
+3. Before you hand in, check the whole notebook as it will be graded:
+
+       .venv/bin/cs-vl check {notebook}
+
+Hand in {notebook} alone.
+"""
+
+
+def release(assignment: Assignment, out: Path) -> Path:
+    """Write `out`/<assignment>.zip and return its path.
+
+    Raises:
+        FileNotFoundError: the student notebook has not been built.
+    """
+    notebook = student_path(assignment.name)
+    if not notebook.exists():
+        raise FileNotFoundError(f"{notebook.name} is not built: run `make build` first")
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / f"{assignment.name}.zip"
+    with tempfile.TemporaryDirectory() as scratch:
+        wheel = build_wheel(assignment.name, Path(scratch))
+        readme = README.format(title=assignment.title, wheel=wheel.name, notebook=notebook.name)
+        files = {
+            notebook.name: notebook.read_bytes(),
+            wheel.name: wheel.read_bytes(),
+            "README.md": readme.encode(),
+        }
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in files.items():
+                # A fixed date: the same sources give the same zip.
+                archive.writestr(zipfile.ZipInfo(f"{assignment.name}/{name}", (2020, 1, 1, 0, 0, 0)), data)
+    return target
+
+
+def build_wheel(assignment: str, scratch: Path) -> Path:
+    """Build the wheel of an assignment's student edition in `scratch`, without any download."""
+    source = scratch / "source"
+    source.mkdir()
+    build_edition(assignment, source)
+    (source / "pyproject.toml").write_text(_student_project())
+    (source / "LICENSE").write_text((ROOT / "LICENSE").read_text())
+    wheels = scratch / "wheels"
+
+    def quietly(
+        cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
+    ) -> None:
+        environment = {**os.environ, **(extra_environ or {})}
+        subprocess.run(cmd, cwd=cwd, env=environment, check=True, capture_output=True)
+
+    return Path(ProjectBuilder(source, runner=quietly).build("wheel", wheels))
+
+
+def _student_project() -> str:
+    """The course's pyproject.toml, less all that only TAs and authors need."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return f"""\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "cs-vl"
+version = "{__version__}"
+description = {json.dumps(project["description"] + " (student edition)")}
+requires-python = {json.dumps(project["requires-python"])}
+license = "MIT"
+license-files = ["LICENSE"]
+dependencies = {json.dumps(project["dependencies"])}
+
+[project.optional-dependencies]
+lab = {json.dumps(project["optional-dependencies"]["lab"])}
+watch = ["watchfiles>=1.0"]
+
+[project.scripts]
+cs-vl = "cs_vl.cli:main"
+
+[tool.setuptools.packages.find]
+include = ["cs_vl*"]
+
+[tool.setuptools.package-data]
+"*" = ["*.json", "*.safetensors", "*.html"]
+"""

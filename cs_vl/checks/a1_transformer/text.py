@@ -1,0 +1,5 @@
+"""Checks of text transformers."""
+
+from cs_vl.checks.spec import Exercise
+
+EXERCISES: tuple[Exercise, ...] = ()

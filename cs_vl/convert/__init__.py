@@ -1,0 +1,22 @@
+"""Other people's weights in our classes.
+
+Download `config.json` and `model.safetensors` of a model by hand, for instance from
+huggingface.co/google/vit-base-patch16-224/tree/main, and nothing but torch is needed:
+
+    import json
+    from safetensors.torch import load_file
+    from cs_vl.convert import vit_from_hf
+
+    config = json.load(open("config.json"))
+    vit = vit_from_hf(config, load_file("model.safetensors"))
+
+Each converter takes (config, state dict) and returns a model in float32 that gives the same numbers.  The
+config may also be a transformers config object, the state dict a transformers model's, with or without the
+model's prefix and heads.
+"""
+
+from cs_vl.convert.bert import bert_from_hf, bert_state
+from cs_vl.convert.gpt2 import gpt2_from_hf, gpt2_state
+from cs_vl.convert.vit import vit_from_hf, vit_state
+
+__all__ = ["bert_from_hf", "bert_state", "gpt2_from_hf", "gpt2_state", "vit_from_hf", "vit_state"]

@@ -1,0 +1,44 @@
+"""The parts that models are built of, one idea a file.
+
+Read in this order:
+
+1. `by_hand`: softmax, layer norm and attention in NumPy, with backward passes derived by hand.
+2. `attention`: the same in torch; many heads; self- and cross-attention.
+3. `masks`: padding, causal, prefix: who may look at whom.
+4. `mlp`, `block`: a transformer block.
+5. `text`: BERT, GPT-2 and CLIP's text tower as one class; a language model.
+6. `patch_embed`, `pool`, `vit`: a transformer that reads images.
+7. `rms_norm`, `relative_bias`, `t5`: an encoder and a decoder.
+8. `elmo`: what came before attention.
+
+(`init` is how weights start.)
+"""
+
+from cs_vl.nn.attention import MultiHeadAttention, scaled_dot_product_attention
+from cs_vl.nn.block import TransformerBlock
+from cs_vl.nn.init import init_weights
+from cs_vl.nn.masks import attention_mask, language_model_mask
+from cs_vl.nn.mlp import ACTIVATIONS, MLP
+from cs_vl.nn.patch_embed import PatchEmbed
+from cs_vl.nn.pool import AttentionPool
+from cs_vl.nn.text import LanguageModel, TextOutput, TextTransformer, pool_text
+from cs_vl.nn.vit import ViT, ViTOutput
+
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "AttentionPool",
+    "LanguageModel",
+    "MultiHeadAttention",
+    "PatchEmbed",
+    "TextOutput",
+    "TextTransformer",
+    "TransformerBlock",
+    "ViT",
+    "ViTOutput",
+    "attention_mask",
+    "init_weights",
+    "language_model_mask",
+    "pool_text",
+    "scaled_dot_product_attention",
+]

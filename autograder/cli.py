@@ -76,12 +76,15 @@ def build(
 ) -> None:
     """Make notebooks and stored references from their sources; nothing is executed."""
     from autograder.build.notebooks import build_notebooks
+    from autograder.build.sample_class import ASSIGNMENT, write_class
     from autograder.references import build_visible
     from cs_vl.checks.visible import FOLDER
 
     for name in assignments or ASSIGNMENTS:
         build_visible(name, FOLDER)
         build_notebooks(name)
+        if name == ASSIGNMENT:
+            write_class()
         typer.echo(f"built {name}")
 
 

@@ -10,7 +10,7 @@ import pytest
 from nbgrader.api import Gradebook
 
 from autograder.build.notebooks import solved_notebook, student_notebook
-from autograder.build.sample_class import answers, fill, slipped
+from autograder.build.sample_class import PROSE, answers, fill, slipped, written_ids
 from autograder.grade import Grader
 from autograder.reader import Found
 from cs_vl.checks.spec import load_assignment
@@ -21,7 +21,12 @@ SLIPS = [
     ("scaled_dot_product_attention", " / math.sqrt(q.shape[-1])", ""),
     ("softmax", "x - x.max(axis=axis, keepdims=True)", "x"),
 ]
-ENVIRONMENT = {**os.environ, "CS_VL_SECRET": str(SECRET), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    **os.environ,
+    "CS_VL_SECRET": str(SECRET),
+    "OMP_NUM_THREADS": "1",
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # nbgrader calls alembic
+}
 
 
 def without_experiments(notebook):
@@ -42,9 +47,10 @@ def course(tmp_path_factory):
     source = without_experiments(solved_notebook(ASSIGNMENT))
     blank = student_notebook(source)
     right = answers(ASSIGNMENT)
+    written = {grade_id: PROSE for grade_id in written_ids(blank)}
     names = list(right)
     notebooks = {
-        "right": fill(blank, right),
+        "right": fill(blank, {**right, **written}),
         "wrong": fill(blank, slipped(ASSIGNMENT, SLIPS)),
         "half": fill(blank, {name: right[name] for name in names[::2]}),
         "blank": blank,

@@ -43,7 +43,9 @@ def _kinds_and_shapes(name: str, got: Any, expected: Any, present: bool, *_: flo
             return Difference("value", f"No gradient reaches {name.removeprefix('gradient of ')}.")
         return Difference("shape", f"`{name}` is None: is a return missing?")
     if not _is_array(expected):
-        return None if _kind(got) == _kind(expected) else _wrong_kind(name, got, expected)
+        both_sequences = isinstance(got, list | tuple) and isinstance(expected, list | tuple)
+        same = both_sequences or _kind(got) == _kind(expected)
+        return None if same else _wrong_kind(name, got, expected)
     if not _is_array(got):
         return _wrong_kind(name, got, expected)
     a, b = _array(got), _array(expected)
@@ -89,7 +91,7 @@ def _kind(x: Any) -> str:
     if _is_array(x):
         return "a tensor"
     if isinstance(x, list | tuple):
-        return "a list"
+        return "a list" if isinstance(x, list) else "a tuple"
     if isinstance(x, bool | int | float):
         return "a number"
     return {"str": "a string", "NoneType": "None", "dict": "a dict"}.get(type(x).__name__, type(x).__name__)

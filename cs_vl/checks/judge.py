@@ -159,7 +159,7 @@ def _alike(stage: Stage, known: StageCases, outcomes: list[Outcome]) -> set[str]
 
     def same(mistaken: list[Results | None]) -> bool:
         return len(mistaken) == len(outcomes) and all(
-            theirs is not None and not compare(outcome.results, theirs, stage.rtol, stage.atol)
+            bool(theirs) and not compare(outcome.results, theirs or {}, stage.rtol, stage.atol)
             for outcome, theirs in zip(outcomes, mistaken, strict=True)
         )
 

@@ -63,7 +63,8 @@ def star(x: Tensor, y: Tensor) -> Tensor:
         line = x * math.cos(angle) + y * math.sin(angle) - math.cos(2 * math.pi / 5)
         second = torch.maximum(second, torch.minimum(largest, line))
         largest = torch.maximum(largest, line)
-    return second
+    # Beyond a sharp tip two of the lines stay near: end it there, or its soft edge would draw a wisp.
+    return torch.maximum(second, torch.hypot(x, y) - 0.98)
 
 
 def heart(x: Tensor, y: Tensor) -> Tensor:

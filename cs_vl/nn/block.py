@@ -46,7 +46,7 @@ class TransformerBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch tokens dim"], mask: Tensor | None = None
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Update every token.
+        """Return every token updated; x itself is left as it was.
 
         Args:
             mask: who may look at whom, as `MultiHeadAttention` takes it.  `self.attn` returns a pair

@@ -41,7 +41,8 @@ class ViT(nn.Module):
         mlp_dim: hidden width of the MLPs (default: 4 * dim).
         pool: how tokens become one vector: "cls": the class token, an extra learned token before the
             patches.  "mean": the average over the patches.  "map": `AttentionPool` over the patches (SigLIP).
-            "mean" and "map" have no class token.
+            "mean" and "map" have no class token: there `class_token` is None, as `attention_pool` is
+            everywhere but with "map".
         pre_ln: whether to normalise the tokens before the first block too, by `self.ln_pre` (CLIP).
         activation: the MLPs', a key of `cs_vl.nn.mlp.ACTIVATIONS`.
         eps: of all layer norms.
@@ -75,20 +76,20 @@ class ViT(nn.Module):
         patches = (height // patch_size) * (width // patch_size)
 
         self.patch_embed = PatchEmbed(patch_size, channels, dim, bias=patch_bias)
-        if pool == "cls":
-            self.class_token = nn.Parameter(torch.empty(1, 1, dim))
+        self.class_token = nn.Parameter(torch.empty(1, 1, dim)) if pool == "cls" else None
         self.position_embed = nn.Parameter(torch.empty(1, patches + (pool == "cls"), dim))
         self.ln_pre = nn.LayerNorm(dim, eps=eps) if pre_ln else nn.Identity()
         self.blocks = nn.ModuleList(
             TransformerBlock(dim, heads, mlp_dim, activation=activation, eps=eps) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim, eps=eps)
-        if pool == "map":
-            self.attention_pool = AttentionPool(dim, heads, mlp_dim, activation=activation, eps=eps)
+        self.attention_pool = (
+            AttentionPool(dim, heads, mlp_dim, activation=activation, eps=eps) if pool == "map" else None
+        )
 
         self.apply(init_weights)
         nn.init.trunc_normal_(self.position_embed, std=0.02)
-        if pool == "cls":
+        if self.class_token is not None:
             nn.init.trunc_normal_(self.class_token, std=0.02)
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> ViTOutput:
@@ -106,7 +107,7 @@ class ViT(nn.Module):
             raise ValueError(f"this ViT reads images of {expected} pixels; got {got}: resize them")
         ### BEGIN SOLUTION
         x = self.patch_embed(images)  # (batch, patches, dim)
-        if self.pool == "cls":
+        if self.class_token is not None:
             x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)
         x = self.ln_pre(x + self.position_embed)
 
@@ -116,11 +117,11 @@ class ViT(nn.Module):
             hidden_states.append(x)
 
         tokens = self.norm(x)
-        if self.pool == "cls":
+        if self.class_token is not None:
             pooled = tokens[:, 0]
-        elif self.pool == "mean":
-            pooled = tokens.mean(dim=1)
-        else:
+        elif self.attention_pool is not None:
             pooled = self.attention_pool(tokens)
+        else:
+            pooled = tokens.mean(dim=1)
         return ViTOutput(pooled, tokens, tuple(hidden_states))
         ### END SOLUTION

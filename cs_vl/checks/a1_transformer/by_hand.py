@@ -75,7 +75,7 @@ SOFTMAX = Exercise(
             points=1,
             case=extreme_logits,
             probe=softmax_value,
-            hint="The rows have logits near 1e4, near -1e4, or some of -inf: can exp overflow, or a sum be 0?",
+            hint="Some logits here are near 1e4, near -1e4, or -inf: can exp overflow, or a sum be 0?",
         ),
     ),
     stand_in=softmax_of_torch,
@@ -88,7 +88,10 @@ def probabilities(rng):
 
 def probabilities_along_axes(rng):
     x = 2 * rng.normal(size=BATCHED)
-    return {"grad_y": rng.normal(size=BATCHED), **{f"y{axis}": softmax_of_torch(x, axis) for axis in AXES}}
+    return {
+        "grad_y": rng.normal(size=BATCHED),
+        **{f"y along axis {axis}": softmax_of_torch(x, axis) for axis in AXES},
+    }
 
 
 def probabilities_of_zero(rng):
@@ -104,7 +107,9 @@ def softmax_gradient(fn, inputs):
 
 def softmax_gradient_along_axes(fn, inputs):
     return {
-        f"gradient of x along axis {axis}": fn(inputs["grad_y"].copy(), inputs[f"y{axis}"], axis=axis)
+        f"gradient of x along axis {axis}": fn(
+            inputs["grad_y"].copy(), inputs[f"y along axis {axis}"], axis=axis
+        )
         for axis in AXES
     }
 
@@ -141,22 +146,26 @@ SOFTMAX_BACKWARD = Exercise(
 # --- layer norm ----------------------------------------------------------------------------------------
 
 
-def vectors(**batches):
-    """Vectors with a mean far from 0 for each named batch, a gradient for each, and one weight and bias."""
+EPS = 0.7  # of the order of a variance
+
+
+def vectors(*, backward=False, **batches):
+    """Vectors with a mean far from 0 for each named batch; those of `flat` have a variance near 1e-5."""
 
     def case(rng):
         dim = 6
         inputs = {name: 3 + 2 * rng.normal(size=(*batch, dim)) for name, batch in batches.items()}
-        grads = {f"grad_{name}": rng.normal(size=x.shape) for name, x in inputs.items()}
-        return {**inputs, **grads, "weight": 1 + 0.5 * rng.normal(size=dim), "bias": rng.normal(size=dim)}
+        if "flat" in inputs:
+            inputs["flat"] *= 2e-3
+        inputs["weight"] = 1 + 0.5 * rng.normal(size=dim)
+        if backward:
+            grads = {f"grad_{name}": rng.normal(size=(*batch, dim)) for name, batch in batches.items()}
+            if "flat" in inputs:
+                grads["grad_flat"] *= 1e-2  # it is divided by a small deviation
+            return {**grads, **inputs}
+        return {**inputs, "bias": rng.normal(size=dim)}
 
     return case
-
-
-def vectors_where_eps_counts(rng):
-    inputs = vectors(x=(4,), flat=(3,))(rng)
-    inputs["flat"] *= 2e-3  # the variance is near the default eps
-    return {**inputs, "eps": 0.7}
 
 
 def layer_norm_value(fn, inputs):
@@ -172,7 +181,7 @@ def layer_norm_any_batch(fn, inputs):
 
 def layer_norm_eps(fn, inputs):
     return {
-        "output with eps=0.7": fn(inputs["x"], inputs["weight"], inputs["bias"], eps=inputs["eps"]),
+        f"output with eps={EPS}": fn(inputs["x"], inputs["weight"], inputs["bias"], eps=EPS),
         "output of nearly constant vectors": fn(inputs["flat"], inputs["weight"], inputs["bias"]),
     }
 
@@ -195,7 +204,13 @@ LAYER_NORM = Exercise(
             case=vectors(x=(2, 3, 4), vector=()),
             probe=layer_norm_any_batch,
         ),
-        Stage(name="eps", points=1, case=vectors_where_eps_counts, probe=layer_norm_eps, hint=EPS_HINT),
+        Stage(
+            name="eps",
+            points=1,
+            case=vectors(x=(4,), flat=(3,)),
+            probe=layer_norm_eps,
+            hint=EPS_HINT,
+        ),
     ),
     stand_in=layer_norm_of_torch,
 )
@@ -214,10 +229,10 @@ def layer_norm_gradients_any_batch(fn, inputs):
 
 
 def layer_norm_gradients_eps(fn, inputs):
-    with_eps = fn(inputs["grad_x"], inputs["x"], inputs["weight"], eps=inputs["eps"])
+    with_eps = fn(inputs["grad_x"], inputs["x"], inputs["weight"], eps=EPS)
     of_flat = fn(inputs["grad_flat"], inputs["flat"], inputs["weight"])
     return {
-        **gradients_of(with_eps, "x with eps=0.7", "weight with eps=0.7"),
+        **gradients_of(with_eps, f"x with eps={EPS}", f"weight with eps={EPS}"),
         **gradients_of(of_flat, "nearly constant vectors", "weight for nearly constant vectors"),
     }
 
@@ -229,30 +244,34 @@ LAYER_NORM_BACKWARD = Exercise(
         Stage(
             name="gradient of bias",
             points=1,
-            case=vectors(x=(4,)),
+            case=vectors(x=(4,), backward=True),
             probe=only(layer_norm_gradients, "gradient of bias"),
         ),
         Stage(
             name="gradient of weight",
             points=2,
-            case=vectors(x=(4,)),
+            case=vectors(x=(4,), backward=True),
             probe=only(layer_norm_gradients, "gradient of weight"),
         ),
         Stage(
             name="gradient of x",
             points=3,
-            case=vectors(x=(4,)),
+            case=vectors(x=(4,), backward=True),
             probe=only(layer_norm_gradients, "gradient of x"),
-            hint="x_i acts on every y_j: by itself (i = j), through the mean, and through the standard deviation.",
+            hint="x_i acts on every y_j: directly (i = j), through the mean and through the deviation.",
         ),
         Stage(
             name="any leading dimensions",
             points=1,
-            case=vectors(x=(2, 3, 4), vector=()),
+            case=vectors(x=(2, 3, 4), vector=(), backward=True),
             probe=layer_norm_gradients_any_batch,
         ),
         Stage(
-            name="eps", points=1, case=vectors_where_eps_counts, probe=layer_norm_gradients_eps, hint=EPS_HINT
+            name="eps",
+            points=1,
+            case=vectors(x=(4,), flat=(3,), backward=True),
+            probe=layer_norm_gradients_eps,
+            hint=EPS_HINT,
         ),
     ),
 )
@@ -263,16 +282,16 @@ LAYER_NORM_BACKWARD = Exercise(
 HIDDEN = 4  # the key that a mask hides from every query
 
 
-def attention_case(leading=(), mask=False):
+def attention_case(leading=(), mask=False, backward=False):
     """q, k, v with every dimension different."""
 
     def case(rng):
-        queries, keys, d_k, d_v = 3, 6, 5, 7
-        inputs = {
+        queries, keys, d_k, d_v = 4, 6, 5, 7
+        inputs = {"grad_output": rng.normal(size=(*leading, queries, d_v))} if backward else {}
+        inputs |= {
             "q": rng.normal(size=(*leading, queries, d_k)),
             "k": rng.normal(size=(*leading, keys, d_k)),
             "v": rng.normal(size=(*leading, keys, d_v)),
-            "grad_output": rng.normal(size=(*leading, queries, d_v)),
         }
         if mask:
             inputs["k"][..., HIDDEN, :] *= 5  # were it seen, it would draw much attention
@@ -309,18 +328,22 @@ def numpy_attention_of_torch(q, k, v, mask=None):
     return output.numpy(), weights.numpy()
 
 
+MASK_HINT = "True lets a query look at a key; a mask broadcasts to the shape of the scores."
+
 ATTENTION = Exercise(
     name="attention",
     module="cs_vl.nn.by_hand",
     stages=(
         Stage(name="no mask", points=2, case=attention_case(), probe=attention_value),
         Stage(name="a batch of heads", points=1, case=attention_case((2, 3)), probe=attention_value),
-        Stage(name="mask", points=1, case=attention_case((2, 3), mask=True), probe=attention_masked),
+        Stage(
+            name="mask", points=1, case=attention_case((2, 3), True), probe=attention_masked, hint=MASK_HINT
+        ),
         Stage(
             name="masked keys get exactly 0",
             kind="property",
             points=1,
-            case=attention_case((2, 3), mask=True),
+            case=attention_case((2, 3), True),
             probe=attention_hidden_weights,
             needs=("mask",),
             rtol=0,
@@ -362,25 +385,34 @@ ATTENTION_BACKWARD = Exercise(
         Stage(
             name="gradient of v",
             points=2,
-            case=attention_case(),
+            case=attention_case(backward=True),
             probe=only(attention_gradients, "gradient of v"),
         ),
         Stage(
             name="gradients of q and k",
             points=3,
-            case=attention_case(),
+            case=attention_case(backward=True),
             probe=only(attention_gradients, "gradient of q", "gradient of k"),
-            hint="Go back step by step: output to weights, weights to scores (the softmax), scores to q and k.",
+            hint="Go back step by step: from the output to the weights, to the scores, to q and k.",
         ),
-        Stage(name="a batch of heads", points=1, case=attention_case((2, 3)), probe=attention_gradients),
         Stage(
-            name="mask", points=2, case=attention_case((2, 3), mask=True), probe=attention_masked_gradients
+            name="a batch of heads",
+            points=1,
+            case=attention_case((2, 3), backward=True),
+            probe=attention_gradients,
+        ),
+        Stage(
+            name="mask",
+            points=2,
+            case=attention_case((2, 3), True, True),
+            probe=attention_masked_gradients,
+            hint=MASK_HINT,
         ),
         Stage(
             name="a key that nobody sees gets exactly 0",
             kind="property",
             points=1,
-            case=attention_case((2, 3), mask=True),
+            case=attention_case((2, 3), True, True),
             probe=attention_hidden_gradients,
             needs=("mask",),
             rtol=0,

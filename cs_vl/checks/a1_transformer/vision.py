@@ -21,16 +21,18 @@ class OneHead(nn.Module):
 
     def __init__(self, dim):
         super().__init__()
-        self.values = nn.Linear(dim, dim)
+        self.linear = nn.Linear(dim, dim)
 
     def forward(self, x, context=None, mask=None):
         context = x if context is None else context
         if context.shape[::2] != x.shape[::2]:
-            raise ValueError("attn is called as attn(x, context, mask): hand the mask on by its name, mask=mask")
-        q, k, v = (y[:, None] for y in (x, context, self.values(context)))
+            raise ValueError(
+                "attn is called as attn(x, context, mask): hand the mask on by its name, mask=mask"
+            )
+        q, k = x[:, None], context[:, None]
         identity = torch.eye(k.shape[2], dtype=k.dtype).expand(len(k), 1, -1, -1)
         weights = F.scaled_dot_product_attention(q, k, identity, mask)
-        return F.scaled_dot_product_attention(q, k, v, mask)[:, 0], weights
+        return self.linear(F.scaled_dot_product_attention(q, k, k, mask)[:, 0]), weights
 
 
 def block_case(dtype=torch.float32, mask=False, **init):
@@ -70,7 +72,8 @@ def block_value(cls, inputs):
 
 
 def block_masked(cls, inputs):
-    return {f"{kind} output": block(inputs["x"], inputs["mask"]) for kind, block in both_kinds(cls, inputs).items()}
+    kinds = both_kinds(cls, inputs).items()
+    return {f"{kind} output": block(inputs["x"].clone(), inputs["mask"]) for kind, block in kinds}
 
 
 def block_leaves_x(cls, inputs):
@@ -103,6 +106,7 @@ TRANSFORMER_BLOCK = Exercise(
             name="x is left as it was",
             kind="property",
             points=0.5,
+            cases=1,
             case=block_case(),
             probe=block_leaves_x,
             hint="x += y changes the tensor that the caller still holds; x = x + y makes a new one.",
@@ -111,6 +115,7 @@ TRANSFORMER_BLOCK = Exercise(
             name="gradient",
             kind="gradient",
             points=0.5,
+            cases=1,
             case=block_case(torch.float64),
             probe=block_gradient,
             needs=("pre-norm", "post-norm"),
@@ -156,7 +161,12 @@ PATCH_EMBED = Exercise(
     module="cs_vl.nn.patch_embed",
     stages=(
         Stage(name="pixels inside a patch", points=1, case=patch_case(3, 2, 4, 1), probe=patch_value),
-        Stage(name="patches in reading order", points=1, case=patch_case(3, 2, 2, 4, plain=True), probe=patch_value),
+        Stage(
+            name="patches in reading order",
+            points=1,
+            case=patch_case(3, 2, 2, 4, plain=True),
+            probe=patch_value,
+        ),
         Stage(name="whole images", points=1, case=patch_case(2, 3, 5, 4), probe=patch_value),
         Stage(
             name="gradient",
@@ -224,7 +234,7 @@ def vit_case(dtype=torch.float32, **init):
         return {
             "init": arguments,
             "params": {name: value.to(dtype) for name, value in params.items()},
-            "images": normal(rng, 4, 2, 4, 6, dtype=dtype),
+            "images": normal(rng, 3, 2, 4, 6, dtype=dtype),
         }
 
     return case
@@ -235,9 +245,10 @@ def build_vit(cls, inputs):
 
 
 def named(output, *names):
-    """The parts asked for, and which parts there are at all."""
-    results = {name: getattr(output, name) for name in names if hasattr(output, name)}
-    return {**results, "names": [name for name in ViTOutput._fields if hasattr(output, name)]}
+    """The parts asked for, and which parts there are; where there is none, what came instead."""
+    there = [name for name in ViTOutput._fields if hasattr(output, name)]
+    parts = {name: getattr(output, name) for name in names if name in there}
+    return {**parts, "parts": there or type(output).__name__}
 
 
 def vit_tokens(cls, inputs):
@@ -249,13 +260,11 @@ def vit_pooled(cls, inputs):
 
 
 def vit_hidden_states(cls, inputs):
-    states = getattr(build_vit(cls, inputs)(inputs["images"]), "hidden_states", None)
-    if not isinstance(states, tuple | list | torch.Tensor):
-        return {"hidden_states": states}
-    return {
-        "number of hidden states": len(states),
-        **{f"hidden_states[{i}]": state for i, state in enumerate(states)},
-    }
+    result = named(build_vit(cls, inputs)(inputs["images"]), "hidden_states")
+    states = result.pop("hidden_states", None)
+    states = states if isinstance(states, tuple | list | torch.Tensor) else ()
+    numbered = {f"hidden_states[{i}]": state for i, state in enumerate(states)}
+    return {**numbered, "number of hidden states": len(states), **result}
 
 
 def vit_gradient(cls, inputs):
@@ -282,6 +291,7 @@ VIT = Exercise(
             name="gradient",
             kind="gradient",
             points=1,
+            cases=1,
             case=vit_case(torch.float64, pool="cls"),
             probe=vit_gradient,
         ),

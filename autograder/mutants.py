@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,16 @@ class Mutant:
         return f"{self.before} -> {self.after}"
 
 
-def mutants(exercise: Exercise) -> Iterator[Mutant]:
+@cache
+def mutants(exercise: Exercise) -> list[Mutant]:
     """All distinct mutants of an exercise's answer, changed between its marks only."""
     source = find_region(exercise).source
-    seen: set[str] = set()
+    found: dict[str, Mutant] = {}
     for changed in _changes(source):
         difference = _difference(source, changed)
-        if difference and changed not in seen:
-            seen.add(changed)
-            yield Mutant(exercise.name, *difference, changed)
+        if difference and changed not in found:
+            found[changed] = Mutant(exercise.name, *difference, changed)
+    return list(found.values())
 
 
 def _changes(source: str) -> Iterator[str]:

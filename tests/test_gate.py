@@ -75,7 +75,7 @@ def test_few_mutants_are_listed_as_equal():
     from autograder.mutants import equivalents, mutants
 
     for assignment, exercise in EVERY:
-        total += sum(1 for _ in mutants(exercise))
+        total += len(mutants(exercise))
         listed += len(equivalents(assignment.name).get(exercise.name, {}))
     assert listed <= 0.03 * total, (listed, total)
 

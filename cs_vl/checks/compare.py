@@ -89,7 +89,7 @@ def _wrong_kind(name: str, got: Any, expected: Any) -> Difference:
 
 def _kind(x: Any) -> str:
     if _is_array(x):
-        return "a tensor"
+        return "an array" if isinstance(x, np.ndarray) else "a tensor"
     if isinstance(x, list | tuple):
         return "a list" if isinstance(x, list) else "a tuple"
     if isinstance(x, bool | int | float):

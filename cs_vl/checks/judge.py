@@ -85,7 +85,8 @@ def judge(
     """
     verdict = Verdict(exercise.name, "passed", 0.0, exercise.points)
     passed: set[str] = set()
-    candidates: set[str] | None = None
+    candidates: set[str] = set()  # known mistakes that behave as the student's code does where it fails
+    excluded: set[str] = set()  # those that differ from it where it passes
     for stage in exercise.stages:
         line = StageVerdict(stage.name, "not run", 0.0, stage.points)
         verdict.stages.append(line)
@@ -105,15 +106,16 @@ def judge(
         _judge_stage(stage, line, known, outcomes, hidden)
         if line.status == "passed":
             passed.add(stage.name)
+            excluded |= known.mistakes.keys() - _alike(stage, known, outcomes)
             continue
         if line.status == "failed":
             alike = _alike(stage, known, outcomes)
-            candidates = alike if not candidates else (candidates & alike) or candidates
+            candidates = (candidates & alike) or candidates or alike
         if verdict.status == "passed":  # the first stage that fails speaks for the exercise
             verdict.status, verdict.sentence = line.status, line.sentence
             verdict.where = outcomes[-1].where
-    if candidates:
-        verdict.mistake = next(name for name in sentences if name in candidates)
+    verdict.mistake = next((name for name in sentences if name in candidates - excluded), "")
+    if verdict.mistake:
         verdict.sentence = sentences[verdict.mistake]
     verdict.points = sum(line.points for line in verdict.stages)
     return verdict
@@ -125,14 +127,14 @@ def _judge_stage(
     for inputs, outcome, expected in zip(known.inputs, outcomes, known.expected, strict=False):
         if outcome.status != "ok":
             line.status, line.sentence = outcome.status, _say(outcome, hidden)
-            line.shapes = describe(inputs)
+            line.shapes = describe(inputs, hidden)
             return
         difference = compare(outcome.results, expected, stage.rtol, stage.atol)
         if difference:
             line.status, line.reached = "failed", difference.reached
             line.sentence = _sentence(stage, difference)
             line.detail = "" if hidden else difference.detail
-            line.shapes = describe(inputs)
+            line.shapes = describe(inputs, hidden)
             return
     line.status, line.points = "passed", stage.points
 
@@ -166,12 +168,18 @@ def _alike(stage: Stage, known: StageCases, outcomes: list[Outcome]) -> set[str]
     return {name for name, mistaken in known.mistakes.items() if same(mistaken)}
 
 
-def describe(inputs: Inputs) -> str:
-    """The shapes of a case: "q (2, 3, 5, 4), mask (2, 1, 5, 7)"; never a value."""
+def describe(inputs: Inputs, hidden: bool) -> str:
+    """The shapes of a case: "q (2, 3, 5, 4), text of length 26"; of a visible one short texts and numbers, too."""
     parts = []
     for name, value in inputs.items():
         if hasattr(value, "shape"):
             parts.append(f"{name} {tuple(value.shape)}")
+        elif (
+            not hidden
+            and isinstance(value, str | bytes | bool | int | float | list)
+            and len(repr(value)) <= 60
+        ):
+            parts.append(f"{name}={value!r}")
         elif isinstance(value, list | tuple | str | bytes):
             parts.append(f"{name} of length {len(value)}")
     return ", ".join(parts)

@@ -34,14 +34,16 @@ class BoardReader(nn.Module):
         self.vit = vit
         self.classes = classes
         self.head = nn.Linear(vit.norm.normalized_shape[0], cells * classes)
+        # Ten times ViT's own start: a short training has no time to let the positions grow.
+        nn.init.normal_(vit.position_embed, std=0.2)
         if not positions:
             vit.position_embed.requires_grad_(False).zero_()
 
     def forward(
         self, images: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch cells classes"]:
-        """Logits of what stands in each cell, row by row."""
-        return self.head(self.vit(images).pooled).unflatten(1, (-1, self.classes))
+        """Logits of what stands in each cell, row by row; images in [0, 1]."""
+        return self.head(self.vit(2 * images - 1).pooled).unflatten(1, (-1, self.classes))
 
 
 def board_scenes(n: int, seed: int | torch.Generator, **options) -> Scenes:
@@ -115,21 +117,26 @@ def board_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor
 
 @torch.no_grad()
 def board_scores(model: nn.Module, batch: Batch, classes: int) -> dict[str, float]:
-    """How well a model knows what is where, and what is there at all.
+    """How well a model knows what is where, and what is there at all; all between 0 and 1.
 
     Returns:
         "where": the share of cells named rightly, object or nothing.
-        "what": the same if the cells of an image may be in any order (what there is, wherever it is).
-        "guess": what always answering with the commonest class gets.
+        "what": wherever they are: if k kinds of object are on a board, the share of them among the k that the
+            model takes for likeliest (its probabilities summed over the cells).
+        "where by chance", "what by chance": always the commonest answer for a cell, and k kinds at random.
     """
     images, targets = batch
     device = next(model.parameters()).device
-    guesses = model(images.to(device)).argmax(dim=-1).cpu()
-    have, want = (F.one_hot(x, classes).sum(dim=1) for x in (guesses, targets))  # (batch, classes)
+    logits = model(images.to(device)).cpu()
+    there = F.one_hot(targets, classes).amax(dim=1)[:, 1:].bool()  # (batch, kinds of object)
+    k = there.sum(dim=1, keepdim=True)
+    likelihood = logits.softmax(dim=-1).sum(dim=1)[:, 1:]
+    rank = likelihood.argsort(dim=1, descending=True).argsort(dim=1)
     return {
-        "where": (guesses == targets).float().mean().item(),
-        "what": (torch.minimum(have, want).sum(dim=1) / targets.shape[1]).mean().item(),
-        "guess": (targets == targets.flatten().mode().values).float().mean().item(),
+        "where": (logits.argmax(dim=-1) == targets).float().mean().item(),
+        "what": ((there & (rank < k)).sum(dim=1, keepdim=True) / k).mean().item(),
+        "where by chance": (targets == targets.flatten().mode().values).float().mean().item(),
+        "what by chance": (k / (classes - 1)).mean().item(),
     }
 
 

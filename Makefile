@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
-.PHONY: help grade test test-all lab build execute drift bench checkpoints lint setup clean
+.PHONY: help grade test test-all lab build execute gate drift bench checkpoints lint setup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -44,13 +44,16 @@ build: $(READY)  ## notebooks, references and the sample class, from their sourc
 execute: build  ## run the solved notebooks, for their figures
 	@OMP_NUM_THREADS=$(JOBS) $(BIN)/cs-vl execute
 
+gate: $(READY)  ## the gate's totals: mistakes named, mutants killed
+	@$(BIN)/cs-vl gate
+
 drift: $(READY)  ## whether all built files are current
 	@$(BIN)/cs-vl drift
 
 bench: $(READY)  ## measure time and memory against peers
 	@$(BIN)/python -m tests.bench
 
-checkpoints: $(READY)  ## train the committed checkpoints (none so far: a1 trains in its notebook)
+checkpoints: $(READY)  ## train the committed checkpoints (none so far)
 	@echo "No assignment has a committed checkpoint yet: a1_transformer trains its models in the notebook."
 
 lint: $(READY)  ## ruff and mypy

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
@@ -159,3 +160,34 @@ def lab(
         typer.echo(str(notebook))
     if not prepare_only:
         raise typer.Exit(open_lab(work))
+
+
+@app.command()
+def gate() -> None:
+    """The gate's totals: exercises, mistakes named, other right answers, mutants.  (The tests assert them.)"""
+    from rich.table import Table
+
+    from autograder.gate import Gate
+
+    table = Table("exercise", "points", "mistakes named", "alternatives", "mutants killed", "listed")
+    total = [0.0] * 5
+    for name in ASSIGNMENTS:
+        spec = load_assignment(name)
+        judge = Gate(spec)
+        for exercise in spec.exercises:
+            known = judge.known[exercise.name]
+            named = sum(
+                verdict.mistake == wrong
+                for wrong, answer in known.mistakes.items()
+                for verdict in judge.both(exercise, answer)[1:]
+            )
+            accepted = sum(
+                all(verdict.passed for verdict in judge.both(exercise, answer))
+                for answer in known.alternatives.values()
+            )
+            everyone, survivors = judge.survivors(exercise)
+            row = [exercise.points, named, accepted, len(everyone) - len(survivors), len(survivors)]
+            total = [a + b for a, b in zip(total, row, strict=True)]
+            table.add_row(exercise.name, *(f"{x:g}" for x in row))
+    table.add_row("all", *(f"{x:g}" for x in total))
+    Console().print(table)

@@ -32,6 +32,10 @@ class MissingExercise(NotImplementedError):
             f"{name} is an exercise that is not written yet: fill in its blank in the notebook and run it."
         )
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the sentence, without a page of the library's own lines."""
+        return [f"MissingExercise: {self}"]
+
 
 def exercise(answer: T) -> T:
     """Mark a function or a class as an exercise; its `__name__` is the exercise's name."""
@@ -51,9 +55,7 @@ def exercise(answer: T) -> T:
 def _forward_function(name: str, stripped: Callable) -> Any:
     @functools.wraps(stripped)
     def forward(*args, **kwargs):
-        if name not in registered:
-            raise MissingExercise(name)
-        return registered[name](*args, **kwargs)
+        return _call(name, lambda mine: mine, *args, **kwargs)
 
     return forward
 
@@ -61,8 +63,16 @@ def _forward_function(name: str, stripped: Callable) -> Any:
 def _forward_method(name: str, method: str, cls: type) -> Callable:
     @functools.wraps(getattr(cls, method))
     def forward(self, *args, **kwargs):
-        if name not in registered:
-            raise MissingExercise(name)
-        return getattr(registered[name], method)(self, *args, **kwargs)
+        return _call(name, lambda mine: getattr(mine, method), self, *args, **kwargs)
 
     return forward
+
+
+def _call(name: str, find: Callable[[Any], Callable], *args, **kwargs) -> Any:
+    """Call the student's own; a blank raises NotImplementedError, which becomes the sentence."""
+    if name not in registered:
+        raise MissingExercise(name)
+    try:
+        return find(registered[name])(*args, **kwargs)
+    except NotImplementedError as error:
+        raise error if isinstance(error, MissingExercise) else MissingExercise(name) from None

@@ -63,14 +63,23 @@ def test_the_wire_gives_back_what_it_was_given(tree):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.bool, torch.uint8])
 def test_the_wire_keeps_tensors_and_arrays(dtype):
     tensor = torch.arange(6).reshape(2, 3).to(dtype)
-    again = wire.copy({"t": tensor, "n": tensor.numpy(), "empty": torch.empty(0, 3), "scalar": torch.tensor(2.0)})
+    again = wire.copy(
+        {"t": tensor, "n": tensor.numpy(), "empty": torch.empty(0, 3), "scalar": torch.tensor(2.0)}
+    )
     assert torch.equal(again["t"], tensor) and again["t"].dtype == dtype
     assert isinstance(again["n"], np.ndarray) and (again["n"] == tensor.numpy()).all()
     assert again["empty"].shape == (0, 3) and again["scalar"].shape == ()
 
 
 @pytest.mark.parametrize(
-    "thing", [object(), lambda: None, torch.zeros(2, dtype=torch.complex64), torch.eye(2).to_sparse(), np.array(["a"])]
+    "thing",
+    [
+        object(),
+        lambda: None,
+        torch.zeros(2, dtype=torch.complex64),
+        torch.eye(2).to_sparse(),
+        np.array(["a"]),
+    ],
 )
 def test_the_wire_refuses_what_is_no_data(thing):
     with pytest.raises(wire.Refused):
@@ -132,7 +141,9 @@ def test_only_definitions_run(source, runs):
 
 
 def test_magics_do_not_spoil_a_cell():
-    loaded = load([cell("%matplotlib inline\n!rm -rf x\ndef f():\n    return 1"), cell("%%bash\nrm -rf /")], ["f"])
+    loaded = load(
+        [cell("%matplotlib inline\n!rm -rf x\ndef f():\n    return 1"), cell("%%bash\nrm -rf /")], ["f"]
+    )
     assert loaded.answers["f"]() == 1
 
 
@@ -201,7 +212,10 @@ def test_a_percent_script_is_read(tmp_path):
     path = tmp_path / "a.py"
     path.write_text('# %% [markdown]\n# hello\n\n# %% nbgrader={"grade_id": "x"}\na = 1\n')
     cells = read_submission(path).cells
-    assert [(c.kind, c.source, c.grade_id) for c in cells] == [("markdown", "hello", ""), ("code", "a = 1", "x")]
+    assert [(c.kind, c.source, c.grade_id) for c in cells] == [
+        ("markdown", "hello", ""),
+        ("code", "a = 1", "x"),
+    ]
 
 
 # --- judge -----------------------------------------------------------------------------------------------
@@ -323,7 +337,9 @@ def verdicts_of(cells, **options):
     stored = references("a1_transformer")
     with Submitted(A1, cells, **options) as submitted:
         found = submitted.verdicts(
-            lambda e: lambda s: stored[e.name]["stages"][s.name], lambda e: stored[e.name]["sentences"], hidden=True
+            lambda e: lambda s: stored[e.name]["stages"][s.name],
+            lambda e: stored[e.name]["sentences"],
+            hidden=True,
         )
         return {v.exercise: v for v in found}
 

@@ -169,7 +169,7 @@ def _alike(stage: Stage, known: StageCases, outcomes: list[Outcome]) -> set[str]
 
 
 def describe(inputs: Inputs, hidden: bool) -> str:
-    """The shapes of a case: "q (2, 3, 5, 4), text of length 26"; of a visible one short texts and numbers, too."""
+    """The shapes of a case: "q (2, 3, 5, 4), text of length 26"; of a visible one short values, too."""
     parts = []
     for name, value in inputs.items():
         if hasattr(value, "shape"):

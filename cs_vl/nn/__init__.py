@@ -16,21 +16,29 @@ Read in this order:
 
 from cs_vl.nn.attention import MultiHeadAttention, scaled_dot_product_attention
 from cs_vl.nn.block import TransformerBlock
+from cs_vl.nn.elmo import ELMo
 from cs_vl.nn.init import init_weights
 from cs_vl.nn.masks import attention_mask, language_model_mask
 from cs_vl.nn.mlp import ACTIVATIONS, MLP
 from cs_vl.nn.patch_embed import PatchEmbed
 from cs_vl.nn.pool import AttentionPool
+from cs_vl.nn.relative_bias import RelativeBias
+from cs_vl.nn.rms_norm import RMSNorm
+from cs_vl.nn.t5 import T5, shift_right
 from cs_vl.nn.text import LanguageModel, TextOutput, TextTransformer, pool_text
 from cs_vl.nn.vit import ViT, ViTOutput
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
+    "T5",
     "AttentionPool",
+    "ELMo",
     "LanguageModel",
     "MultiHeadAttention",
     "PatchEmbed",
+    "RMSNorm",
+    "RelativeBias",
     "TextOutput",
     "TextTransformer",
     "TransformerBlock",
@@ -41,4 +49,5 @@ __all__ = [
     "language_model_mask",
     "pool_text",
     "scaled_dot_product_attention",
+    "shift_right",
 ]

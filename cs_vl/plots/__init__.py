@@ -9,9 +9,11 @@ from cs_vl.plots.attention import attention_maps, mask_grid, position_similarity
 from cs_vl.plots.curves import bars, learning_curves
 from cs_vl.plots.pictures import show_scenes
 from cs_vl.plots.record import attention_weights
+from cs_vl.plots.scale import attention_sharpness
 
 __all__ = [
     "attention_maps",
+    "attention_sharpness",
     "attention_weights",
     "bars",
     "learning_curves",

@@ -142,7 +142,7 @@ def board_scores(model: nn.Module, batch: Batch, classes: int) -> dict[str, floa
 
 @torch.no_grad()
 def board_readings(model: nn.Module, scenes: Scenes) -> tuple[list[str], list[bool]]:
-    """What a model says of each scene, cell by cell ("red circle, -, -, blue square"), and whether all is right."""
+    """What a model says of each scene ("red circle, -, -, blue square"), and whether all of it is right."""
     device = next(model.parameters()).device
     guesses = model(scenes.images.to(device)).argmax(dim=-1).cpu()
     colours = len(scenes.colour_names)

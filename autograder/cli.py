@@ -1,8 +1,11 @@
 """TA commands, which join `cs-vl` where the autograder is installed: grade, release, build, execute, lab."""
 
+import contextlib
+import itertools
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -28,8 +31,8 @@ def grade(
     roster: Annotated[
         Path | None, typer.Option(help="a CSV with a column id (and name, email, canvas_id)")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="worker processes at a time")] = os.cpu_count() or 1,
-    seconds: Annotated[float, typer.Option(help="the time limit of one case")] = STAGE_SECONDS,
+    jobs: Annotated[int, typer.Option(min=1, help="worker processes at a time")] = os.cpu_count() or 1,
+    seconds: Annotated[float, typer.Option(min=0.1, help="the time limit of one case")] = STAGE_SECONDS,
 ) -> None:
     """Grade a class.  Run it again and only what is new or changed is graded.
 
@@ -42,25 +45,20 @@ def grade(
     try:
         spec = load_assignment(assignment)
         people = read_roster(roster) if roster else None
-        out.mkdir(parents=True, exist_ok=True)
+        if out.exists() and not out.is_dir():
+            raise BadInput(f"{out} is a file: name a folder for the results with -o")
         found, remarks = find_submissions(submissions, assignment, out / ".unpacked", people)
-        if not found:
+        if not any(one.path for one in found):
             raise BadInput(f"{submissions} holds no notebook (.ipynb or .py)")
-        with console.status("drawing the hidden cases"):
+        with console.status("reading the assignment"):
             grader = Grader(spec, out, seconds)
-    except (BadInput, ValueError, OSError) as error:
+        with _progress(len(found)) as tick:
+            results = grade_class(grader, found, jobs=jobs, tick=tick)
+    except (BadInput, ValueError, OSError, RuntimeError) as error:
         raise fail(str(error)) from None
-    bar = Progress(
-        TextColumn("grading"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("grading", total=len(found))
-        results = grade_class(grader, found, jobs=jobs, tick=lambda result: bar.advance(task))
+    except KeyboardInterrupt:
+        console.print("Stopped.  The same command goes on where it was.")
+        os._exit(130)  # without waiting for students' code
     page = write_report(spec, results, remarks, out, WALLS)
     width = max(len(r.student) for r in results)
     for r in results:
@@ -69,6 +67,19 @@ def grade(
         typer.echo(f"note: {remark}")
     typer.echo(f"\nReport: {page.resolve()}\nTable:  {(out / 'grades.csv').resolve()}")
     raise typer.Exit(1 if any(r.status in ("unreadable", "grader error") for r in results) else 0)
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[Any], None]]:
+    """A bar on a terminal; in a pipe, a line for each that is done."""
+    if console.is_terminal:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("drawing hidden cases", total=total)
+            yield lambda result: bar.update(task, advance=1, description="grading")
+        return
+    count = itertools.count(1)
+    yield lambda result: typer.echo(f"{next(count)} of {total}: {result.student}, {result.status}", err=True)
 
 
 @app.command()

@@ -4,12 +4,14 @@ A student's code runs in a process of its own, which holds the student edition o
 only; the judge is here, and never runs a student's code.
 """
 
+import contextlib
 import sysconfig
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,9 @@ import nbformat
 from autograder.build.edition import build_edition
 from autograder.build.notebooks import student_path
 from autograder.journal import Journal, grader_version, key_of
-from autograder.reader import Found
+from autograder.reader import Found, printable
 from autograder.references import Drawn, sentences
-from cs_vl.checks.cells import Cell, Unreadable, read_submission
+from cs_vl.checks.cells import MAX_FILE_BYTES, Cell, Unreadable, read_submission
 from cs_vl.checks.judge import Verdict
 from cs_vl.checks.spec import Assignment
 from cs_vl.checks.submission import Submitted
@@ -29,7 +31,7 @@ from cs_vl.checks.worker import STAGE_SECONDS
 
 @dataclass
 class Written:
-    """A written answer: "unanswered" scores 0, "awaiting grading" waits for a person."""
+    """A written answer: "unanswered" scores 0; "awaiting grading" and "cell not found" wait for a person."""
 
     name: str
     status: str
@@ -41,12 +43,14 @@ class Result:
     """All that grading found of one student.
 
     `status`: "graded"; "no file"; "unreadable" (the notes say why); "grader error" (a fault of ours, no score).
+    `out_of` is what the machine can give, whatever it could grade.
     """
 
     student: str
     name: str
     status: str
     file: str = ""
+    out_of: float = 0.0
     verdicts: list[Verdict] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -58,13 +62,9 @@ class Result:
         return sum(v.points for v in self.verdicts) if self.status == "graded" else None
 
     @property
-    def out_of(self) -> float:
-        return sum(v.out_of for v in self.verdicts)
-
-    @property
     def awaiting(self) -> float:
         """Points that a person has yet to give or not."""
-        return sum(w.out_of for w in self.written if w.status == "awaiting grading")
+        return sum(w.out_of for w in self.written if w.status != "unanswered")
 
     @property
     def needs_a_person(self) -> bool:
@@ -89,8 +89,9 @@ class Grader:
 
     def __init__(self, assignment: Assignment, results: Path, seconds: float = STAGE_SECONDS):
         self.assignment, self.seconds = assignment, seconds
-        self.journal = Journal(results)
-        notebook = nbformat.read(student_path(assignment.name), as_version=4)
+        self.results, self.journal = results, Journal(results)
+        source = student_path(assignment.name)
+        notebook = nbformat.read(source, as_version=4)
         self.setup = [
             Cell(number, "code", cell.source)
             for number, cell in enumerate(notebook.cells, 1)
@@ -99,31 +100,56 @@ class Grader:
         self.blanks = {
             _grade_id(cell): cell for cell in notebook.cells if _grade_id(cell).startswith("written-")
         }
-        edition = build_edition(assignment.name, results / ".edition").parent
-        self.path = [edition, *sorted({Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")})]
-        # All references first, in this thread: what follows only reads them.
-        self.drawn = Drawn(assignment, self.journal.secret)
-        for exercise in assignment.exercises:
-            for stage in exercise.stages:
-                self.drawn.cases_of(exercise)(stage)
+        # What a result depends on beside the submission.
+        self.conditions: list[str | bytes] = [
+            assignment.name, source.read_bytes(), str(self.journal.secret), str(seconds), grader_version(),
+        ]  # fmt: skip
+        self.path: list[Path] = []
+        self._preparing = threading.Lock()
+
+    def prepare(self) -> None:
+        """Lay out the student edition and compute all references: once, before the first submission is graded."""
+        with self._preparing:
+            if self.path:
+                return
+            # All in one thread: what follows only reads them.
+            self.drawn = Drawn(self.assignment, self.journal.secret)
+            for exercise in self.assignment.exercises:
+                for stage in exercise.stages:
+                    self.drawn.cases_of(exercise)(stage)
+            edition = build_edition(self.assignment.name, self.results / ".edition").parent
+            self.path = [
+                edition,
+                *sorted({Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}),
+            ]
+
+    def key(self, found: Found) -> str:
+        """The same for the same student, file and conditions only."""
+        data = b""
+        if found.path is not None and found.path.is_file() and found.path.stat().st_size <= MAX_FILE_BYTES:
+            data = found.path.read_bytes()
+        name = found.path.name if found.path else ""
+        return key_of(found.student, name, data, *self.conditions)
 
     def grade(self, found: Found) -> Result:
         """Grade one submission.  Never raises: a fault of ours is a result too, with status "grader error"."""
         start = time.perf_counter()
-        result = Result(found.student, found.name, "no file", notes=list(found.notes))
+        result = Result(found.student, found.name, "no file")
+        result.out_of = sum(exercise.points for exercise in self.assignment.exercises)
         try:
             if found.path is not None:
-                result.file = found.path.name
+                result.file = printable(found.path.name)
+                self.prepare()
                 self._grade_file(found.path, result)
         except Unreadable as error:
-            result.status, result.notes = "unreadable", [*result.notes, str(error)]
+            result.status = "unreadable"
+            result.notes.append(str(error))
         except Exception as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(last.filename).name}, line {last.lineno}"
+            where = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
+            said = f": {error}" if isinstance(error, OSError) else ""  # other texts may tell hidden values
             result.status, result.verdicts = "grader error", []
-            result.notes.append(
-                f"The grader failed, not the student: {type(error).__name__}: {error} ({where})"
-            )
+            result.notes.append(f"The grader failed, not the student ({where}){said}")
         result.seconds = round(time.perf_counter() - start, 2)
         return result
 
@@ -136,12 +162,15 @@ class Grader:
             result.verdicts = list(submitted.verdicts(self.drawn.cases_of, sentences, hidden=True))
             result.notes += submitted.loaded["notes"]
         result.written = [self._written(name, blank, submission.cells) for name, blank in self.blanks.items()]
-        result.status = "graded"
+        ours = [v for v in result.verdicts if v.status == "grader error"]
+        result.notes += [f"{v.exercise}: {v.sentence}" for v in ours]
+        result.status = "grader error" if ours else "graded"
 
     def _written(self, grade_id: str, blank: Any, cells: list[Cell]) -> Written:
         answers = [cell.source.strip() for cell in cells if cell.grade_id == grade_id]
         changed = any(answer and answer != blank.source.strip() for answer in answers)
-        status = "awaiting grading" if changed else "unanswered"
+        # Without its cell it may stand anywhere: somebody has to look.
+        status = "awaiting grading" if changed else "unanswered" if answers else "cell not found"
         return Written(grade_id.removeprefix("written-"), status, float(blank.metadata.nbgrader.points))
 
 
@@ -163,25 +192,59 @@ def grade_class(
         jobs: how many worker processes at a time.
         executor: where to run; threads by default (each waits for a worker process of its own).
         tick: called with each result.
+
+    Raises:
+        ValueError: another run is grading into the same folder.
     """
+    with grader.journal.alone():
+        if executor:
+            return _grade_class(grader, submissions, executor, tick)
+        pool = ThreadPoolExecutor(jobs)
+        try:
+            results = _grade_class(grader, submissions, pool, tick)
+        except BaseException:  # Ctrl-C: what is under way is not waited for
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+        return results
+
+
+def _grade_class(
+    grader: Grader, submissions: list[Found], pool: Executor, tick: Callable[[Result], None]
+) -> list[Result]:
     finished = grader.journal.finished()
     results: dict[str, Result] = {}
     todo: list[tuple[str, Found]] = []
+
+    def done(found: Found, result: Result) -> None:
+        # What is known of the person may have changed since.
+        results[found.student] = replace(result, name=found.name, notes=[*found.notes, *result.notes])
+        tick(results[found.student])
+
     for found in submissions:
-        data = found.path.read_bytes() if found.path and found.path.is_file() else b""
-        key = key_of(found.student, data, grader.assignment.name, grader.journal.secret)
-        if key in finished:
-            results[found.student] = Result.from_json(finished[key]["result"])
-            tick(results[found.student])
+        key, before = "", None
+        if found.path is not None:
+            with contextlib.suppress(OSError):  # then grading it says why
+                key = grader.key(found)
+                before = _restored(finished.get(key))
+        if before:
+            done(found, before)
         else:
             todo.append((key, found))
-    with executor or ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(grader.grade, found): (key, found) for key, found in todo}
-        for future in as_completed(futures):
-            key, found = futures[future]
-            result = results[found.student] = future.result()
-            if result.status != "grader error":  # tried again next time
-                entry = {"key": key, "grader": grader_version(), "result": result.to_json()}
-                grader.journal.append(entry)
-            tick(result)
+    if any(found.path for _, found in todo):
+        grader.prepare()
+    futures = {pool.submit(grader.grade, found): (key, found) for key, found in todo}
+    for future in as_completed(futures):
+        key, found = futures[future]
+        result = future.result()
+        if key and result.status != "grader error":  # that is tried again next time
+            grader.journal.append({"key": key, "grader": grader_version(), "result": result.to_json()})
+        done(found, result)
     return [results[found.student] for found in submissions]
+
+
+def _restored(entry: dict[str, Any] | None) -> Result | None:
+    try:
+        return Result.from_json(entry["result"]) if entry else None
+    except (KeyError, TypeError):
+        return None

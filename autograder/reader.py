@@ -1,20 +1,29 @@
 """Find the submissions in a folder or zip, and whose they are.
 
 Understood: nbgrader's layout (<student>/<assignment>/<notebook>), a folder a student, loose files, the zip that Canvas
-exports (name_[LATE_]id_number_file) and the one that Gradescope exports (submission_metadata.yml).
+exports (name_[LATE_]id_number_file) and the one that Gradescope exports (submission_metadata.yml).  Whatever does not
+fit becomes a remark; nobody is dropped.
 """
 
+import contextlib
 import csv
+import io
+import os
 import re
+import shutil
+import time
+import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import yaml
 
 SUFFIXES = (".ipynb", ".py")
-MAX_FILES, MAX_BYTES, MAX_TOTAL = 20_000, 64 * 2**20, 4 * 2**30
+METADATA = "submission_metadata.yml"
+MAX_FILES, MAX_BYTES, MAX_TOTAL = 200_000, 64 * 2**20, 4 * 2**30
 CANVAS = re.compile(r"^(?P<name>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<number>\d+)_(?P<file>.+)$")
 ID_COLUMNS = ("id", "student_id", "student", "username", "sid", "login")
 OTHER_COLUMNS = ("canvas_id", "email", "name", "sis_id", "sortable_name")
@@ -35,23 +44,54 @@ class Found:
 
 
 @dataclass
+class Candidate:
+    """What may be somebody's submission.
+
+    `keys` are what it says of its owner, the most telling first; `newest` orders several of one owner.
+    """
+
+    keys: list[str]
+    path: Path | None
+    name: str = ""
+    notes: list[str] = field(default_factory=list)
+    newest: float = 0.0
+
+    @property
+    def file(self) -> str:
+        return printable(self.path.name) if self.path else "nothing"
+
+
+# --- who ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
 class Roster:
-    """Who is in the class: {student id: name}, and other names that files may give them."""
+    """Who is in the class: {student id: name}, and {other name: the ids that it may mean}."""
 
     names: dict[str, str]
-    aliases: dict[str, str]
+    aliases: dict[str, set[str]]
 
-    def find(self, *candidates: str) -> str | None:
-        for candidate in candidates:
-            if candidate in self.names:
-                return candidate
-            if _plain(candidate) in self.aliases:
-                return self.aliases[_plain(candidate)]
-        return None
+    def find(self, keys: list[str]) -> list[str]:
+        """The students that the keys mean, each key by itself; one that may mean several means nobody."""
+        found: dict[str, None] = {}
+        for key in keys:
+            several = self.aliases.get(_plain(key), set())
+            if key in self.names:
+                found[key] = None
+            elif len(several) == 1:
+                found |= dict.fromkeys(several)
+        return list(found)
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^\w]", "", text).lower()
+    """Letters and digits alone, without case and accents: how exports spell a name."""
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    return re.sub(r"[\W_]", "", "".join(c for c in letters if not unicodedata.combining(c)))
+
+
+def printable(text: str) -> str:
+    """A name that is safe to show: odd characters, which could steer a terminal, are written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def read_roster(path: Path) -> Roster:
@@ -60,36 +100,41 @@ def read_roster(path: Path) -> Roster:
     Columns name, email and canvas_id help to recognise files.
 
     Raises:
-        BadInput: the file is missing, is no CSV, or lacks the column.
+        BadInput: the file is missing, is no CSV, lacks the column, or lists nobody.
     """
+    if not path.is_file():
+        raise BadInput(f"there is no roster {path}: a CSV file with a column `id` is expected")
     try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
+        text = path.read_text(encoding="utf-8-sig")
+        header = text.split("\n", 1)[0]
+        delimiter = max(",;\t", key=header.count)
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(
-            f"the roster {path} can't be read ({type(error).__name__}): a CSV file is expected"
-        ) from error
-    columns = {(c or "").strip().lower(): c for c in (rows[0] if rows else {})}
+        raise BadInput(f"the roster {path} can't be read: save it as CSV in UTF-8") from error
+    columns = {c.strip().lower(): c for c in (rows[0] if rows else header.split(delimiter)) if c}
     key = next((columns[c] for c in ID_COLUMNS if c in columns), None)
     if key is None:
-        raise BadInput(
-            f"the roster {path} needs a header with a column `id`; it has {', '.join(columns) or 'nothing'}"
-        )
+        seen = ", ".join(printable(c)[:40] for c in list(columns)[:10] if c) or "nothing"
+        raise BadInput(f"the roster {path} needs a header with a column `id`; its first line has {seen}")
     names: dict[str, str] = {}
-    aliases: dict[str, str] = {}
+    aliases: dict[str, set[str]] = {}
     for row in rows:
-        student = (row.get(key) or "").strip()
+        student = printable((row.get(key) or "").strip())
         if not student:
             continue
-        names[student] = (row.get(columns.get("name", "")) or "").strip()
-        for column in (*ID_COLUMNS, *OTHER_COLUMNS):
-            alias = _plain(row.get(columns.get(column, "")) or "")
-            if alias:
-                aliases.setdefault(alias, student)
+        names[student] = printable((row.get(columns.get("name", "")) or "").strip())
         # Canvas writes "lastnamefirstname".
         words = names[student].replace(",", " ").split()
-        for order in (words, words[::-1], words[-1:] + words[:-1]):
-            aliases.setdefault(_plain("".join(order)), student)
+        spellings = ["".join(order) for order in (words, words[::-1], words[-1:] + words[:-1])]
+        spellings += [row.get(columns.get(c, "")) or "" for c in (*ID_COLUMNS, *OTHER_COLUMNS)]
+        for alias in filter(None, map(_plain, spellings)):
+            aliases.setdefault(alias, set()).add(student)
+    if not names:
+        raise BadInput(f"the roster {path} lists nobody")
     return Roster(names, aliases)
+
+
+# --- what --------------------------------------------------------------------------------------------------
 
 
 def find_submissions(
@@ -101,125 +146,268 @@ def find_submissions(
         scratch: a folder to unpack a zip into.
 
     Raises:
-        BadInput: there is no such folder or zip.
+        BadInput: there is no such folder or zip, or it can't be read.
     """
-    if zipfile.is_zipfile(source):
-        folder = _unpack(source, scratch)
-    elif source.is_dir():
-        folder = source
-    else:
-        raise BadInput(f"{source} should be a folder of submissions or a zip file; there is no such thing")
     remarks: list[str] = []
-    by_student: dict[str, Found] = {}
-    metadata = sorted(folder.rglob("submission_metadata.yml"))
-    candidates = _gradescope(metadata[0]) if metadata else _folders(folder, assignment)
-    for names, path, notes in candidates:
-        student = names[0] if roster is None else roster.find(*names)
-        if student is None:
-            remarks.append(
-                f"{path.name} ({names[0]}) matches nobody on the roster: it is graded under that name"
-            )
-            student = names[0]
-        if student in by_student:
-            remarks.append(
-                f"{student} handed in more than once: {path.name} is graded, {_name(by_student[student])} is not"
-            )
-        by_student[student] = Found(student, path, (roster.names.get(student, "") if roster else ""), notes)
-    for student, name in roster.names.items() if roster else ():
-        if student not in by_student:
-            by_student[student] = Found(student, None, name, ["nothing was handed in"])
-    return [by_student[student] for student in sorted(by_student)], remarks
+    if source.is_dir():
+        folder = source
+    elif not source.exists():
+        raise BadInput(f"there is no {source}: a folder of submissions or a zip file is expected")
+    elif zipfile.is_zipfile(source):
+        folder = _unpack(source, scratch, remarks)
+    else:
+        raise BadInput(f"{source} is neither a folder of submissions nor a zip file")
+    folder = _class_folder(folder, assignment)
+    metadata = folder / METADATA
+    reading = _gradescope if metadata.is_file() else _folders
+    by_student: dict[str, list[Candidate]] = {}
+    for candidate in reading(folder, assignment, remarks):
+        by_student.setdefault(_whose(candidate, roster, remarks), []).append(candidate)
+    for student in roster.names if roster else ():
+        by_student.setdefault(student, [Candidate([student], None, notes=["nothing was handed in"])])
+    return [_one(by_student[s], s, assignment, roster, remarks) for s in sorted(by_student)], remarks
 
 
-def _name(found: Found) -> str:
-    return found.path.name if found.path else "nothing"
+def _whose(candidate: Candidate, roster: Roster | None, remarks: list[str]) -> str:
+    """The student's id; what nobody on the roster answers to keeps its own name."""
+    shown = printable(candidate.keys[0])
+    if roster is None:
+        return shown
+    students = roster.find(candidate.keys)
+    who = ", ".join(printable(key) for key in [*candidate.keys, candidate.name] if key)
+    if not students:
+        remarks.append(f"{candidate.file} ({who}) matches nobody on the roster: it stands under that name")
+        candidate.notes.append("not on the roster")
+        return shown
+    if len(students) > 1:
+        remarks.append(
+            f"{candidate.file} ({who}) matches {' and '.join(students)}: it is taken for {students[0]}'s"
+        )
+    return students[0]
 
 
-Candidate = tuple[list[str], Path, list[str]]
+def _one(
+    candidates: list[Candidate], student: str, assignment: str, roster: Roster | None, remarks: list[str]
+) -> Found:
+    """The newest of what a student handed in; a notebook named like the assignment before other files."""
+    best = max(candidates, key=lambda c: (*_rank(c.path, assignment), c.newest, c.file))
+    notes = list(best.notes)
+    others = [candidate.file for candidate in candidates if candidate is not best and candidate.path]
+    if others:
+        notes.append(f"handed in more than once: {best.file} is graded, {_some(others)} not")
+        remarks.append(f"{student}: {notes[-1]}")
+    name = roster.names.get(student, "") if roster else ""
+    return Found(student, best.path, name or printable(best.name), notes)
 
 
-def _folders(folder: Path, assignment: str) -> Iterator[Candidate]:
-    """nbgrader's layout, a folder a student, or loose files (Canvas names among them, oldest first)."""
-    loose: list[tuple[int, list[str], Path, list[str]]] = []
-    for entry in sorted(folder.iterdir()):
-        if entry.is_symlink() or entry.name.startswith((".", "__MACOSX")):
+def _rank(path: Path | None, assignment: str) -> tuple[bool, bool, bool]:
+    if path is None:
+        return False, False, False
+    return True, path.suffix.lower() == ".ipynb", assignment in path.stem
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+# --- layouts -----------------------------------------------------------------------------------------------
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if not p.name.startswith((".", "__MACOSX")))
+
+
+def _class_folder(folder: Path, assignment: str) -> Path:
+    """Past folders that only wrap the class: `submitted` in a course of nbgrader's, the one folder of many a zip."""
+    while True:
+        if (folder / "submitted").is_dir() and not (folder / "submitted").is_symlink():
+            folder = folder / "submitted"
             continue
-        if entry.is_dir():
+        entries = _visible(folder)
+        if len(entries) != 1 or not entries[0].is_dir() or (entries[0] / assignment).is_dir():
+            return folder
+        inside = _visible(entries[0])
+        folders = [p for p in inside if p.is_dir()]
+        files = [p.name for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
+        several = len(folders) > 1 and not files
+        if not (
+            METADATA in (p.name for p in inside)
+            or several
+            or any((p / assignment).is_dir() for p in folders)
+            or any(map(CANVAS.match, files))
+        ):
+            return folder
+        folder = entries[0]
+
+
+def _folders(folder: Path, assignment: str, remarks: list[str]) -> Iterator[Candidate]:
+    """nbgrader's layout, a folder a student, or loose files, Canvas's among them."""
+    entries = _visible(folder)
+    nbgrader = any(os.path.isdir(entry / assignment) for entry in entries)
+    left_out = []
+    for entry in entries:
+        if entry.is_symlink():
+            remarks.append(f"{printable(entry.name)} is a link, and was not followed")
+        elif entry.is_dir():
             inner = entry / assignment
-            files = sorted(_notebooks(inner if inner.is_dir() else entry))
-            if files:
-                path, notes = choose(files, assignment)
-                yield [entry.name], path, notes
-        elif entry.suffix in SUFFIXES:
-            match = CANVAS.match(entry.name)
-            if match:
-                notes = ["handed in late (Canvas)"] if match["late"] else []
-                loose.append((int(match["number"]), [match["name"], match["id"]], entry, notes))
-            else:
-                student = entry.stem.removesuffix(assignment).rstrip("_-. ") or entry.stem
-                loose.append((0, [student], entry, []))
-    for _, names, path, notes in sorted(loose, key=lambda item: (item[0], item[2].name)):
-        yield names, path, notes
+            own = os.path.isdir(inner)
+            # In nbgrader's layout other folders inside are other assignments.
+            files = _notebooks(inner if own else entry, deep=own or not nbgrader)
+            yield _chosen([entry.name], files, assignment)
+        elif match := CANVAS.match(entry.name):
+            notes = ["handed in late (Canvas)"] if match["late"] else []
+            readable = entry.suffix.lower() in SUFFIXES
+            if not readable:
+                notes.append(f"{printable(match['file'])} is no notebook")
+            path = entry if readable else None
+            yield Candidate([match["id"], match["name"]], path, match["name"], notes, float(match["number"]))
+        elif entry.suffix.lower() in SUFFIXES:
+            name = re.escape(assignment)
+            student = re.sub(rf"^{name}[_\-. ]*|[_\-. ]*{name}$", "", entry.stem)
+            yield Candidate([student or entry.stem], entry, newest=entry.stat().st_mtime)
+        else:
+            left_out.append(printable(entry.name))
+    if left_out:
+        remarks.append(f"left out, as no notebook: {_some(left_out)}")
 
 
-def _gradescope(metadata: Path) -> Iterator[Candidate]:
+def _gradescope(folder: Path, assignment: str, remarks: list[str]) -> Iterator[Candidate]:
+    """Gradescope's export: a folder a submission, and a file that tells whose each is."""
     try:
-        entries = yaml.safe_load(metadata.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise BadInput(f"{metadata.name} of the Gradescope export can't be read: export it again") from error
-    for folder_name, entry in sorted(entries.items() if isinstance(entries, dict) else ()):
-        folder = metadata.parent / str(folder_name)
-        people = (entry or {}).get(":submitters") or []
-        files = sorted(_notebooks(folder)) if folder.is_dir() else []
-        for person in people:
-            names = [str(person[key]) for key in (":sid", ":email", ":name") if person.get(key)]
-            if names and files:
-                path, notes = choose(files, metadata.parent.name)
-                yield names, path, notes
+        entries = yaml.load((folder / METADATA).read_text(encoding="utf-8"), _Plain)
+        if not isinstance(entries, dict):
+            raise yaml.YAMLError
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise BadInput(f"{METADATA} of the Gradescope export can't be read: export it again") from error
+    for inside in _visible(folder):
+        if inside.name != METADATA and inside.name not in map(str, entries):
+            remarks.append(f"{printable(inside.name)} is not in {METADATA}")
+            entries[inside.name] = {}
+    for name, entry in entries.items():
+        inside = folder / str(name)
+        plain = inside.name == str(name) and inside.is_dir() and not inside.is_symlink()
+        files = _notebooks(inside) if plain else []
+        if inside.name == str(name) and inside.is_file() and inside.suffix.lower() in SUFFIXES:
+            files = [inside]
+        people = entry.get(":submitters") if isinstance(entry, dict) else None
+        people = [p for p in people if isinstance(p, dict)] if isinstance(people, list) else []
+        group = [str(p.get(":name") or p.get(":sid") or p.get(":email")) for p in people]
+        for person in people or [{}]:
+            keys = [str(person[key]) for key in (":sid", ":email", ":name") if person.get(key)]
+            found = _chosen(keys or [str(name)], files, assignment)
+            found.name = str(person.get(":name") or "")
+            found.newest = float(re.sub(r"\D", "", str(name))[:15] or 0)  # the submission's number
+            if len(people) > 1:
+                found.notes.append(printable(f"handed in by a group: {', '.join(group)}"))
+            yield found
 
 
-def _notebooks(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix in SUFFIXES and path.is_file() and not path.is_symlink() and not hidden:
-            yield path
+class _Plain(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads data only; what is tagged as an object of some other program's is None."""
+
+
+_Plain.add_multi_constructor("", lambda loader, suffix, node: None)
+
+
+def _chosen(keys: list[str], files: list[Path], assignment: str) -> Candidate:
+    if not files:
+        return Candidate(keys, None, notes=["there is no notebook in its folder"])
+    path, notes = choose(files, assignment)
+    return Candidate(keys, path, "", notes, path.stat().st_mtime)
+
+
+def _notebooks(folder: Path, deep: bool = True) -> list[Path]:
+    found = []
+    for path in folder.rglob("*") if deep else folder.glob("*"):
+        hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and not hidden and not path.is_symlink() and path.is_file():
+            found.append(path)
+    return sorted(found)
 
 
 def choose(files: list[Path], assignment: str) -> tuple[Path, list[str]]:
     """The one to grade of a student's files: named like the assignment, a notebook, the newest."""
 
     def rank(path: Path) -> tuple[bool, bool, bool, float]:
-        return path.stem == assignment, assignment in path.stem, path.suffix == ".ipynb", path.stat().st_mtime
+        return (
+            path.stem == assignment,
+            assignment in path.stem,
+            path.suffix.lower() == ".ipynb",
+            path.stat().st_mtime,
+        )
 
     best = max(files, key=rank)
-    others = ", ".join(path.name for path in files if path != best)
-    return best, [f"several files: {best.name} is graded, {others} left out"] if others else []
+    others = [printable(path.name) for path in files if path != best]
+    return best, [
+        f"several files: {printable(best.name)} is graded, {_some(others)} left out"
+    ] if others else []
 
 
-def _unpack(source: Path, scratch: Path) -> Path:
+# --- zips --------------------------------------------------------------------------------------------------
+
+
+def _unpack(source: Path, scratch: Path, remarks: list[str]) -> Path:
     """Unpack the notebooks of a zip, and nothing else of it; no path leaves the folder.
 
     Raises:
-        BadInput: too many or too large files.
+        BadInput: no zip after all, or one with too many files.
     """
     target = scratch / source.stem
-    target.mkdir(parents=True, exist_ok=True)
-    total = 0
-    with zipfile.ZipFile(source) as archive:
-        members = [m for m in archive.infolist() if not m.is_dir()]
-        if len(members) > MAX_FILES:
-            raise BadInput(f"{source.name} holds more than {MAX_FILES} files")
-        for member in members:
-            inside = PurePosixPath(member.filename.replace("\\", "/"))
-            wanted = inside.suffix in SUFFIXES or inside.name == "submission_metadata.yml"
-            if not wanted or inside.is_absolute() or ".." in inside.parts or "__MACOSX" in inside.parts:
-                continue
-            path = target.joinpath(*inside.parts)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(member) as stream:
-                data = stream.read(MAX_BYTES + 1)
-            total += len(data)
-            if total > MAX_TOTAL:
-                raise BadInput(f"{source.name} unpacks to more than {MAX_TOTAL // 2**30} GB")
-            path.write_bytes(data)
+    shutil.rmtree(target, ignore_errors=True)  # what another export left there
+    target.mkdir(parents=True)
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = {_inside(m): m for m in archive.infolist() if not m.is_dir()}
+            if len(members) > MAX_FILES:
+                raise BadInput(f"{source.name} holds more than {MAX_FILES} files")
+            total = 0
+            # Small ones first, so that a huge one takes no room from others.
+            for inside, member in sorted(members.items(), key=lambda item: item[1].file_size):
+                if any(part.startswith((".", "__MACOSX")) and part != ".." for part in inside.parts):
+                    continue
+                total += member.file_size
+                fits = member.file_size <= MAX_BYTES and total <= MAX_TOTAL
+                problem = _unpack_one(archive, member, inside, target, fits)
+                if problem:
+                    remarks.append(f"{printable(str(inside))} in {source.name} {problem}")
+    except (zipfile.BadZipFile, OSError) as error:
+        raise BadInput(f"{source} can't be read as a zip file: download it again") from error
     return target
+
+
+def _inside(member: zipfile.ZipInfo) -> PurePosixPath:
+    return PurePosixPath(member.filename.replace("\\", "/"))
+
+
+def _unpack_one(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, inside: PurePosixPath, target: Path, fits: bool
+) -> str:
+    """Write one file; returns what is wrong with it, or nothing.
+
+    A notebook that can't be unpacked leaves an empty file, or one that is too large to be read, so that its owner is
+    not taken for somebody who handed in nothing.
+    """
+    if inside.is_absolute() or ".." in inside.parts or PureWindowsPath(str(inside)).drive:
+        return "leads out of the folder, and was left out"
+    path = target.joinpath(*inside.parts)
+    try:
+        if inside.suffix.lower() not in SUFFIXES and inside.name != METADATA:
+            # Its place is kept, so that whoever handed in nothing else is listed.
+            target.joinpath(*inside.parts[:-1][:3]).mkdir(parents=True, exist_ok=True)
+            if len(inside.parts) == 1 or CANVAS.match(inside.name):
+                path.touch()
+            return ""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            if not fits:
+                file.truncate(MAX_BYTES + 1)  # takes no room on the disk
+                return "is too large, and was not unpacked"
+            with archive.open(member) as stream:
+                shutil.copyfileobj(stream, file)
+        with contextlib.suppress(ValueError, OverflowError, OSError):
+            when = time.mktime((*member.date_time, 0, 0, -1))
+            os.utime(path, (when, when))
+    except (OSError, RuntimeError, NotImplementedError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        return "is damaged or encrypted, and could not be unpacked"
+    return ""

@@ -1,7 +1,9 @@
 """Make the zip that students get: the notebook, the wheel of the student edition, and how to start."""
 
+import calendar
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import tomllib
@@ -9,24 +11,29 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from build import ProjectBuilder
+from build import BuildBackendException, ProjectBuilder
 
 from autograder.build.edition import build_edition
 from autograder.build.notebooks import ROOT, student_path
 from cs_vl import __version__
 from cs_vl.checks.spec import Assignment
 
+DATE = (2020, 1, 1, 0, 0, 0)
+
 README = """\
 # {title}
 
 1. Unpack this folder.  With Python 3.11 or newer, in a terminal in this folder:
 
-       python -m venv .venv
-       .venv/bin/pip install {wheel} jupyterlab        (Windows: .venv\\Scripts\\pip)
+       python3 -m venv .venv
+       .venv/bin/pip install "{wheel}[lab]"
        .venv/bin/jupyter lab {notebook}
 
-   VS Code: open this folder, open the notebook, choose the kernel .venv.
-   Colab: upload the notebook and the wheel; the first cell installs it.
+   Windows: `python` instead of `python3`, and `.venv\\Scripts\\` instead of `.venv/bin/`.
+   Linux without a graphics card: `.venv/bin/pip install torch --index-url https://download.pytorch.org/whl/cpu`
+   first saves 2 GB.
+   VS Code: open this folder, open the notebook, choose the kernel `.venv`.
+   Colab: upload the notebook, then the wheel into its files; the first cell installs it.
 
 2. Fill in each blank (`# YOUR CODE HERE`) and run the check below it.  Keep the line `@exercise` and the
    names as they are.
@@ -44,6 +51,7 @@ def release(assignment: Assignment, out: Path) -> Path:
 
     Raises:
         FileNotFoundError: the student notebook has not been built.
+        OSError: the wheel can't be built; with the builder's last line.
     """
     notebook = student_path(assignment.name)
     if not notebook.exists():
@@ -61,31 +69,45 @@ def release(assignment: Assignment, out: Path) -> Path:
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in files.items():
                 # A fixed date: the same sources give the same zip.
-                archive.writestr(zipfile.ZipInfo(f"{assignment.name}/{name}", (2020, 1, 1, 0, 0, 0)), data)
+                entry = zipfile.ZipInfo(f"{assignment.name}/{name}", DATE)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o644 << 16  # readable for everyone, wherever it is unpacked
+                archive.writestr(entry, data)
     return target
 
 
 def build_wheel(assignment: str, scratch: Path) -> Path:
-    """Build the wheel of an assignment's student edition in `scratch`, without any download."""
+    """Build the wheel of an assignment's student edition in `scratch`, without any download.
+
+    Raises:
+        OSError: it can't be built; with the builder's last line.
+    """
     source = scratch / "source"
     source.mkdir()
     build_edition(assignment, source)
-    (source / "pyproject.toml").write_text(_student_project())
-    (source / "LICENSE").write_text((ROOT / "LICENSE").read_text())
+    (source / "pyproject.toml").write_text(_student_project(), encoding="utf-8")
+    shutil.copyfile(ROOT / "LICENSE", source / "LICENSE")
     wheels = scratch / "wheels"
 
     def quietly(
         cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
     ) -> None:
-        environment = {**os.environ, **(extra_environ or {})}
-        subprocess.run(cmd, cwd=cwd, env=environment, check=True, capture_output=True)
+        date = str(calendar.timegm(DATE))
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": date, **(extra_environ or {})}
+        done = subprocess.run(cmd, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip() or done.stdout.strip()).split("\n")[-1]
+            raise OSError(last)
 
-    return Path(ProjectBuilder(source, runner=quietly).build("wheel", wheels))
+    try:
+        return Path(ProjectBuilder(source, runner=quietly).build("wheel", wheels))
+    except BuildBackendException as error:
+        raise OSError(f"the wheel of the student edition can't be built: {error.exception}") from error
 
 
 def _student_project() -> str:
     """The course's pyproject.toml, less all that only TAs and authors need."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return f"""\
 [build-system]
 requires = ["setuptools>=77"]
@@ -102,7 +124,7 @@ dependencies = {json.dumps(project["dependencies"])}
 
 [project.optional-dependencies]
 lab = {json.dumps(project["optional-dependencies"]["lab"])}
-watch = ["watchfiles>=1.0"]
+watch = {json.dumps(project["optional-dependencies"]["watch"])}
 
 [project.scripts]
 cs-vl = "cs_vl.cli:main"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from cs_vl.checks.card import text
@@ -27,7 +28,7 @@ console = Console(stderr=True)
 
 def fail(message: str) -> typer.Exit:
     """Say one sentence and end with status 2."""
-    console.print(f"[bold red]cs-vl:[/] {message}", highlight=False, soft_wrap=True)
+    console.print(f"[bold red]cs-vl:[/] {escape(message)}", highlight=False, soft_wrap=True)
     return typer.Exit(2)
 
 
@@ -47,18 +48,30 @@ def check(
         spec = load_assignment(assignment or guess_assignment(notebook))
         passed = check_file(notebook, spec)
         if watch:
-            from watchfiles import watch as changes
-
-            typer.echo(f"Watching {notebook}; stop with Ctrl-C.")
-            for _ in changes(notebook):
-                passed = check_file(notebook, spec)
-    except ModuleNotFoundError as error:
-        raise fail(f"--watch needs the package {error.name}: pip install {error.name}") from None
+            passed = check_again_and_again(notebook, spec)
     except (Unreadable, ValueError, OSError) as error:
         raise fail(str(error)) from None
     except KeyboardInterrupt:
         passed = False
     raise typer.Exit(0 if passed else 1)
+
+
+def check_again_and_again(notebook: Path, assignment: Assignment) -> bool:
+    """Check on every save until Ctrl-C; whether all exercises passed the last time."""
+    try:
+        from watchfiles import watch
+    except ModuleNotFoundError:
+        raise ValueError("--watch needs one more package: pip install watchfiles") from None
+    typer.echo(f"Watching {notebook}; stop with Ctrl-C.")
+    passed = False
+    for _ in watch(
+        notebook.parent, recursive=False, watch_filter=lambda _, path: Path(path).name == notebook.name
+    ):
+        try:
+            passed = check_file(notebook, assignment)
+        except Unreadable as error:  # saved half-way: the next save will do
+            typer.echo(str(error))
+    return passed
 
 
 def guess_assignment(path: Path) -> str:

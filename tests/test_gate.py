@@ -23,10 +23,12 @@ def test_names_are_unique():
 
 
 @every_exercise
-def test_the_answer_and_its_alternatives_pass(assignment: Assignment, exercise: Exercise):
+def test_the_answer_and_its_alternatives_pass(assignment: Assignment, exercise: Exercise, record_property):
     gate = gate_of(assignment)
     alternatives = gate.known[exercise.name].alternatives
     assert len(alternatives) >= MIN_ALTERNATIVES
+    record_property("exercises", 1)
+    record_property("alternatives accepted", len(alternatives))
     for name, answer in {"the answer": exercise.answer, **alternatives}.items():
         for verdict in gate.both(exercise, answer):
             assert verdict.passed, (name, verdict)
@@ -34,10 +36,11 @@ def test_the_answer_and_its_alternatives_pass(assignment: Assignment, exercise: 
 
 
 @every_exercise
-def test_each_mistake_fails_and_is_named(assignment: Assignment, exercise: Exercise):
+def test_each_mistake_fails_and_is_named(assignment: Assignment, exercise: Exercise, record_property):
     gate = gate_of(assignment)
     known = gate.known[exercise.name]
     assert len(known.mistakes) >= MIN_MISTAKES
+    record_property("misconceptions named", len(known.mistakes))
     for name, wrong in known.mistakes.items():
         for verdict in gate.both(exercise, wrong):
             assert not verdict.passed, name
@@ -62,8 +65,8 @@ def test_mutants_of_the_answer_fail(assignment: Assignment, exercise: Exercise, 
     gate = gate_of(assignment)
     everyone, survivors = gate.survivors(exercise)
     listed = gate.listed(exercise)
-    record_property("mutants", len(everyone))
-    record_property("listed", len(survivors))
+    record_property("mutants killed", len(everyone) - len(survivors))
+    record_property("mutants listed as equal", len(survivors))
     assert len(everyone) >= 3
     assert {m.key for m in survivors} == set(listed), "unlisted, or listed although they fail"
     for mutant in survivors:

@@ -1,29 +1,42 @@
-"""What a run leaves behind: a page a student, a page for the class, CSV and JSON."""
+"""What a run leaves behind: a page a student, a page for the class, CSV and JSON.
+
+Pages stand alone: no script, nothing from the net; whatever a student wrote is escaped.
+"""
 
 import csv
 import hashlib
 import json
 import re
+import statistics
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup, escape
 
 from autograder.grade import Result
 from autograder.journal import grader_version
-from cs_vl.checks.card import MARKS
-from cs_vl.checks.spec import Assignment
+from cs_vl.checks.judge import StageVerdict, Verdict
+from cs_vl.checks.spec import Assignment, Exercise
 
-templates = Environment(
-    loader=PackageLoader("autograder.report", "templates"),
-    autoescape=select_autoescape(default=True, default_for_string=True),
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-templates.filters["number"] = lambda x: f"{x:g}"
-templates.globals["marks"] = MARKS
+# {status of an exercise or a stage: (its mark, its colour, what it is called)}: never alike, in colour or without.
+LOOKS = {
+    "passed": ("✓", "good", "passed"),
+    "partly": ("◐", "part", "partly right"),
+    "failed": ("✗", "bad", "failed"),
+    "error": ("!", "bad", "error"),
+    "timeout": ("∞", "bad", "did not come to an end"),
+    "out of memory": ("▤", "bad", "ran out of memory"),
+    "crashed": ("†", "bad", "crashed"),
+    "refused": ("⊘", "bad", "result refused"),
+    "missing": ("○", "none", "not written"),
+    "not run": ("·", "none", "not run"),
+    "grader error": ("?", "ours", "grader error"),
+}
 
-# Said of the points that are not the student's doing, so that a zero, a crash and a missing file never look alike.
+# Said of a missing score, so that a zero, a crash and a missing file never look alike.
 NOTHING = {
     "no file": "Nothing was handed in.",
     "unreadable": "The file could not be read; no score was given. A person has to look at it.",
@@ -31,10 +44,30 @@ NOTHING = {
 }
 
 
+def look(verdict: Verdict | StageVerdict) -> tuple[str, str, str]:
+    """Mark, colour and words of a verdict."""
+    partly = verdict.status == "failed" and verdict.points > 0
+    return LOOKS.get("partly" if partly else verdict.status, ("✗", "bad", verdict.status))
+
+
+def with_code(sentence: str) -> Markup:
+    """A sentence whose `backticks` become code; all else is escaped."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(sentence))))
+
+
+templates = Environment(
+    loader=PackageLoader("autograder.report", "templates"),
+    autoescape=select_autoescape(default=True, default_for_string=True),
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+templates.filters |= {"number": lambda x: f"{x:g}", "with_code": with_code, "look": look}
+
+
 def page_name(student: str) -> str:
-    """A file name for any student id."""
+    """A file name for any student id; two ids never share one, not even where case does not count."""
     plain = re.sub(r"[^\w.-]", "_", student)[:60]
-    same = plain == student
+    same = plain == student.lower() and not plain.startswith(".")
     return plain + ("" if same else "-" + hashlib.sha256(student.encode()).hexdigest()[:8]) + ".html"
 
 
@@ -46,49 +79,87 @@ def score_line(result: Result) -> str:
     return f"{result.points:g} of {result.out_of:g}{waiting}"
 
 
+@dataclass
+class Rate:
+    """How a class did on an exercise: how many passed, were partly right, were wrong, wrote nothing."""
+
+    name: str
+    points: float
+    passed: int
+    partly: int
+    wrong: int
+    missing: int
+    mean: float
+
+    @property
+    def shares(self) -> list[tuple[str, str, int]]:
+        parts = [
+            ("good", "passed", self.passed), ("part", "partly right", self.partly),
+            ("bad", "wrong", self.wrong), ("none", "not written", self.missing),
+        ]  # fmt: skip
+        return [part for part in parts if part[2]]
+
+
+def rate(exercise: Exercise, results: list[Result]) -> Rate:
+    verdicts = [v for r in results for v in r.verdicts if v.exercise == exercise.name]
+    kinds = Counter(
+        v.status if v.status in ("passed", "missing") else "partly" if v.points else "wrong" for v in verdicts
+    )
+    mean = sum(v.points for v in verdicts) / max(len(verdicts), 1)
+    return Rate(
+        exercise.name,
+        exercise.points,
+        kinds["passed"],
+        kinds["partly"],
+        kinds["wrong"],
+        kinds["missing"],
+        mean,
+    )
+
+
 def write_report(
     assignment: Assignment, results: list[Result], remarks: list[str], folder: Path, walls: str
 ) -> Path:
     """Write all pages and tables; returns the class page's path."""
-    (folder / "students").mkdir(parents=True, exist_ok=True)
     common = {
-        "assignment": assignment, "version": grader_version(), "walls": walls, "nothing": NOTHING, "score_line": score_line,
+        "assignment": assignment, "version": grader_version(), "walls": walls, "nothing": NOTHING,
+        "looks": LOOKS, "score_line": score_line, "page_name": page_name,
     }  # fmt: skip
+    students = folder / "students"
+    students.mkdir(parents=True, exist_ok=True)
+    for page in students.glob("*.html"):
+        page.unlink()  # also of people who are not in the class any more
     for result in results:
-        page = templates.get_template("student.html").render(result=result, **common)
-        (folder / "students" / page_name(result.student)).write_text(page)
+        _write(students / page_name(result.student), "student.html", result=result, **common)
     graded = [r for r in results if r.status == "graded"]
-    total = sum(e.points for e in assignment.exercises)
-    rates = []
-    for exercise in assignment.exercises:
-        verdicts = [v for r in graded for v in r.verdicts if v.exercise == exercise.name]
-        rates.append(
-            {
-                "name": exercise.name,
-                "points": exercise.points,
-                "passed": sum(v.passed for v in verdicts),
-                "missing": sum(v.status == "missing" for v in verdicts),
-                "mean": sum(v.points for v in verdicts) / max(len(verdicts), 1),
-            }
-        )
+    scores = [r.points or 0.0 for r in graded]
     said = Counter((v.exercise, v.sentence) for r in graded for v in r.verdicts if v.mistake)
-    page = templates.get_template("class.html").render(
-        results=results, graded=graded, rates=rates, common=said.most_common(10), remarks=remarks,
-        bins=histogram([r.points or 0.0 for r in graded], total), total=total, page_name=page_name, **common,
+    _write(
+        folder / "index.html", "class.html", results=results, graded=graded,
+        rates=[rate(exercise, graded) for exercise in assignment.exercises], said=said.most_common(10),
+        remarks=remarks, total=sum(e.points for e in assignment.exercises),
+        mean=statistics.fmean(scores) if scores else None,
+        median=statistics.median(scores) if scores else None,
+        bins=histogram(scores, sum(e.points for e in assignment.exercises)),
+        statuses=Counter(r.status for r in results), **common,
     )  # fmt: skip
-    (folder / "index.html").write_text(page)
     _write_csv(assignment, results, folder / "grades.csv")
     tree = {
         "assignment": assignment.name,
         "grader": grader_version(),
         "results": [r.to_json() for r in results],
     }
-    (folder / "grades.json").write_text(json.dumps(tree, indent=1, sort_keys=True) + "\n")
+    (folder / "grades.json").write_text(json.dumps(tree, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return folder / "index.html"
 
 
+def _write(path: Path, template: str, **values: Any) -> None:
+    text = templates.get_template(template).render(**values)
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 def histogram(points: list[float], total: float, bins: int = 10) -> list[dict[str, float]]:
-    """How many scores fall into each tenth of the range."""
+    """How many scores fall into each tenth of the range; a full score into the last."""
     counts = [0] * bins
     for p in points:
         counts[min(int(bins * p / max(total, 1e-9)), bins - 1)] += 1
@@ -101,13 +172,13 @@ def histogram(points: list[float], total: float, bins: int = 10) -> list[dict[st
 
 def _write_csv(assignment: Assignment, results: list[Result], path: Path) -> None:
     names = [e.name for e in assignment.exercises]
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["student", "name", "status", "points", "out_of", "awaiting", *names, "file", "notes"]
         )
         for r in results:
-            by_name = {v.exercise: v.points for v in r.verdicts}
+            by_name = {v.exercise: v.points for v in r.verdicts if r.status == "graded"}
             points = "" if r.points is None else f"{r.points:g}"
             row = [r.student, r.name, r.status, points, f"{r.out_of:g}", f"{r.awaiting:g}"]
             row += [f"{by_name[n]:g}" if n in by_name else "" for n in names]
@@ -116,4 +187,4 @@ def _write_csv(assignment: Assignment, results: list[Result], path: Path) -> Non
 
 def _safe(text: str) -> str:
     """A spreadsheet must not take a student's text for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return "'" + text if text.lstrip()[:1] in ("=", "+", "-", "@", "＝", "＋", "－", "＠") else text

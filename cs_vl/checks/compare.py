@@ -66,7 +66,8 @@ def _values(name: str, got: Any, expected: Any, present: bool, rtol: float, atol
         return Difference("value", f"`{name}` differs from what is expected.", detail)
     a, b = (_array(x).astype(np.float64) for x in (got, expected))
     with np.errstate(all="ignore"):
-        wrong = ~(np.abs(a - b) <= atol + rtol * np.abs(b)) & ~(a == b) & ~(np.isnan(a) & np.isnan(b))
+        close = (np.abs(a - b) <= atol + rtol * np.abs(b)) & np.isfinite(b)  # nothing is near infinity
+        wrong = ~close & ~(a == b) & ~(np.isnan(a) & np.isnan(b))
         if not wrong.any():
             return None
         if np.isnan(a).any() and not np.isnan(b).any():

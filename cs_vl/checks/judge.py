@@ -3,7 +3,7 @@
 It never runs a student's code itself: it is given a function that does, in this process or another one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ class StageCases:
 
     inputs: list[Inputs]
     expected: list[Results]
-    mistakes: dict[str, list[Results | None]] = field(default_factory=dict)
+    mistakes: Mapping[str, list[Results | None]] = field(default_factory=dict)
 
 
 @dataclass
@@ -86,7 +86,7 @@ def judge(
     verdict = Verdict(exercise.name, "passed", 0.0, exercise.points)
     passed: set[str] = set()
     candidates: set[str] = set()  # known mistakes that behave as the student's code does where it fails
-    excluded: set[str] = set()  # those that differ from it where it passes
+    right: list[tuple[Stage, StageCases, list[Outcome]]] = []  # where it passes, they should, too
     for stage in exercise.stages:
         line = StageVerdict(stage.name, "not run", 0.0, stage.points)
         verdict.stages.append(line)
@@ -106,7 +106,7 @@ def judge(
         _judge_stage(stage, line, known, outcomes, hidden)
         if line.status == "passed":
             passed.add(stage.name)
-            excluded |= known.mistakes.keys() - _alike(stage, known, outcomes)
+            right.append((stage, known, outcomes))
             continue
         if line.status == "failed":
             alike = _alike(stage, known, outcomes)
@@ -114,7 +114,9 @@ def judge(
         if verdict.status == "passed":  # the first stage that fails speaks for the exercise
             verdict.status, verdict.sentence = line.status, line.sentence
             verdict.where = outcomes[-1].where
-    verdict.mistake = next((name for name in sentences if name in candidates - excluded), "")
+    for where in right if candidates else []:
+        candidates &= _alike(*where)
+    verdict.mistake = next((name for name in sentences if name in candidates), "")
     if verdict.mistake:
         verdict.sentence = sentences[verdict.mistake]
     verdict.points = sum(line.points for line in verdict.stages)
@@ -148,7 +150,8 @@ def _say(outcome: Outcome, hidden: bool) -> str:
         text = f": {outcome.message}" if outcome.message and not hidden else ""
         where = f" ({outcome.where})" if outcome.where else ""
         return f"Your code raised {outcome.error}{text}{where}"
-    return outcome.message or {
+    message = "" if hidden and outcome.status == "missing" else outcome.message
+    return message or {
         "timeout": "It did not come to an end within the time limit: is there an endless loop?",
         "crashed": "The process that ran it died.",
         "out of memory": "It ran out of memory: are the sizes right?",
@@ -159,11 +162,13 @@ def _say(outcome: Outcome, hidden: bool) -> str:
 def _alike(stage: Stage, known: StageCases, outcomes: list[Outcome]) -> set[str]:
     """The known mistakes that give, on every case of the stage, what the student's code gives."""
 
+    def agree(outcome: Outcome, theirs: Results | None) -> bool:
+        if not theirs or theirs.keys() != outcome.results.keys():
+            return False
+        return compare(outcome.results, theirs, stage.rtol, stage.atol) is None
+
     def same(mistaken: list[Results | None]) -> bool:
-        return len(mistaken) == len(outcomes) and all(
-            bool(theirs) and not compare(outcome.results, theirs or {}, stage.rtol, stage.atol)
-            for outcome, theirs in zip(outcomes, mistaken, strict=True)
-        )
+        return len(mistaken) == len(outcomes) and all(map(agree, outcomes, mistaken))
 
     return {name for name, mistaken in known.mistakes.items() if same(mistaken)}
 

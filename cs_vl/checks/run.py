@@ -114,7 +114,7 @@ def isolated() -> Iterator[None]:
         try:
             torch.set_default_dtype(torch.float32)
             torch.set_grad_enabled(True)
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)  # torch.manual_seed would seed a GPU's stream, too
             np.random.seed(0)
             random.seed(0)
             yield

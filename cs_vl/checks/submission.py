@@ -1,5 +1,6 @@
 """Judge a whole submission in a worker process: exercise after exercise, whatever the code does."""
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from cs_vl.checks.cells import Cell
 from cs_vl.checks.judge import StageCases, StageVerdict, Verdict, judge
 from cs_vl.checks.run import Outcome
 from cs_vl.checks.spec import Assignment, Exercise, Inputs, Stage
-from cs_vl.checks.worker import LOAD_SECONDS, STAGE_SECONDS, Worker
+from cs_vl.checks.worker import LOAD_SECONDS, STAGE_SECONDS, NoWorker, Worker
 
 Cases = Callable[[Exercise], Callable[[Stage], StageCases]]
 
@@ -51,6 +52,9 @@ class Submitted:
         self.worker = Worker(self.path)
         try:
             self.loaded = self.worker.load(self.assignment.name, self.cells, self.setup)
+        except NoWorker:
+            self.worker.close()
+            raise
         except TimeoutError:
             self.fault = Outcome(
                 "timeout", message=f"Its definitions alone did not load in {LOAD_SECONDS:g} seconds."
@@ -65,13 +69,15 @@ class Submitted:
     ) -> Iterator[Verdict]:
         """A verdict for each exercise, in the assignment's order."""
         for exercise in self.assignment.exercises:
-            absent = self._absent(exercise)
-            if absent:
-                yield absent
-            else:
-                yield judge(
+            try:
+                yield self._absent(exercise) or judge(
                     exercise, self._runner(exercise), cases(exercise), sentences(exercise), hidden=hidden
                 )
+            except Exception as error:
+                last = traceback.extract_tb(error.__traceback__)[-1]
+                where = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
+                sentence = f"The grader failed here, not the student ({where})."
+                yield self._unjudged(exercise, "grader error", sentence)
 
     def _absent(self, exercise: Exercise) -> Verdict | None:
         """The verdict on an exercise whose definition did not load."""
@@ -83,17 +89,19 @@ class Submitted:
             status, sentence = "error", self.loaded["problems"][exercise.name]
         else:
             status, sentence = "missing", f"No cell defines {exercise.name}: was its cell deleted or renamed?"
+        return self._unjudged(exercise, status, sentence)
+
+    def _unjudged(self, exercise: Exercise, status: str, sentence: str) -> Verdict:
         stages = [StageVerdict(stage.name, "not run", 0.0, stage.points) for stage in exercise.stages]
         return Verdict(exercise.name, status, 0.0, exercise.points, sentence, stages=stages)
 
     def _runner(self, exercise: Exercise) -> Callable[[Stage, Inputs], Outcome]:
         def run(stage: Stage, inputs: Inputs) -> Outcome:
-            if self.fault or self.worker is None:
-                return self.fault or Outcome("crashed")
-            outcome = self.worker.run(exercise, stage, inputs, self.seconds)
-            if outcome.status in ("timeout", "crashed"):
+            if self.worker and self.worker.broken and not self.fault:
                 self.worker.close()
                 self._start()
-            return outcome
+            if self.fault or self.worker is None:
+                return self.fault or Outcome("crashed")
+            return self.worker.run(exercise, stage, inputs, self.seconds)
 
         return run

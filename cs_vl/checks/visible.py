@@ -37,8 +37,8 @@ def references(assignment: str) -> dict[str, Any]:
 def judge_visible(assignment: Assignment, exercise: Exercise, run: Any) -> Verdict:
     """Judge an exercise on its visible cases; `run` is as in `judge`."""
     stored = references(assignment.name).get(exercise.name)
-    if stored is None:
-        raise FileNotFoundError(f"there are no stored cases of {exercise.name}: run `make build`")
+    if stored is None or stored["stages"].keys() != {stage.name for stage in exercise.stages}:
+        raise FileNotFoundError(f"the stored cases of {exercise.name} are not current: run `make build`")
     return judge(exercise, run, lambda stage: stored["stages"][stage.name], stored["sentences"])
 
 

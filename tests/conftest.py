@@ -1,0 +1,21 @@
+"""Say the gate's totals at the end of a run."""
+
+from collections import Counter
+
+WHAT = (
+    "exercises",
+    "misconceptions named",
+    "alternatives accepted",
+    "mutants killed",
+    "mutants listed as equal",
+)
+
+
+def pytest_terminal_summary(terminalreporter):
+    totals: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        if report.when == "call":
+            for name, value in report.user_properties:
+                totals[name] += value
+    if totals["exercises"]:
+        terminalreporter.write_line("the gate: " + ", ".join(f"{totals[name]} {name}" for name in WHAT))

@@ -22,27 +22,33 @@ def text(verdict: Verdict) -> str:
         f"{MARKS.get(verdict.status, '✗')} {verdict.exercise}: "
         f"{verdict.points:g} of {verdict.out_of:g} points"
     ]
-    if verdict.sentence and not verdict.passed:
+    if not verdict.passed:
         lines.append(f"  {verdict.sentence}")
-    for stage in verdict.stages if not verdict.passed and verdict.status != "missing" else []:
-        lines.append(f"  {MARKS.get(stage.status, '✗')} {stage.name}{_note(stage, verdict)}")
+        lines += [f"  {MARKS.get(stage.status, '✗')} {stage.name}{note}" for stage, note in rows(verdict)]
     return "\n".join(lines)
 
 
-def _note(stage: StageVerdict, verdict: Verdict) -> str:
-    parts = (
-        []
-        if stage.status == "passed"
-        else [stage.sentence if stage.sentence != verdict.sentence else "", stage.detail]
-    )
-    said = " ".join(part for part in parts if part)
-    shapes = f" [{stage.shapes}]" if stage.shapes else ""
-    return f": {said}{shapes}" if said else shapes
+def rows(verdict: Verdict) -> list[tuple[StageVerdict, str]]:
+    """Each stage with what there is to say of it: the numbers of the first that fails, and no more."""
+    found: list[tuple[StageVerdict, str]] = []
+    told = verdict.status == "missing"
+    for stage in verdict.stages if verdict.status != "missing" else []:
+        note = ""
+        if stage.status == "not run":
+            note = f": {stage.sentence}" if stage.sentence else ""
+        elif stage.status != "passed" and not told:
+            told = True
+            sentence = stage.sentence if not verdict.mistake and stage.sentence != verdict.sentence else ""
+            shapes = f"[{stage.shapes}]" if stage.shapes else ""
+            note = " ".join(part for part in (sentence, stage.detail, shapes) if part)
+            note = f": {note}" if note else ""
+        found.append((stage, note))
+    return found
 
 
 def html(verdict: Verdict) -> str:
     """The card as HTML that needs no style sheet and no script."""
-    return templates.get_template("card.html").render(verdict=verdict)
+    return templates.get_template("card.html").render(verdict=verdict, rows=rows(verdict))
 
 
 class Card:

@@ -87,16 +87,19 @@ def build(
     assignments: Annotated[list[str] | None, typer.Argument(help="all, if none is named")] = None,
 ) -> None:
     """Make notebooks and stored references from their sources; nothing is executed."""
+    from autograder.build.drift import store_references
     from autograder.build.notebooks import build_notebooks
     from autograder.build.sample_class import ASSIGNMENT, write_class
-    from autograder.references import build_visible
-    from cs_vl.checks.visible import FOLDER
 
     for name in assignments or ASSIGNMENTS:
-        build_visible(name, FOLDER)
-        build_notebooks(name)
-        if name == ASSIGNMENT:
-            write_class()
+        try:
+            load_assignment(name)
+            store_references(name)
+            build_notebooks(name)
+            if name == ASSIGNMENT:
+                write_class()
+        except ValueError as error:
+            raise fail(str(error)) from None
         typer.echo(f"built {name}")
 
 
@@ -106,8 +109,6 @@ def release(
     out: Annotated[Path, typer.Option("-o", "--out", help="where to put the zip")] = Path("out"),
 ) -> None:
     """Make the zip for students: the notebook and the wheel of the student edition."""
-    import tempfile
-
     from autograder.build.edition import solved_exercises
     from autograder.leaks import find_leaks
     from autograder.release import release as make_zip
@@ -117,8 +118,7 @@ def release(
         path = make_zip(spec, out)
     except (ValueError, OSError) as error:
         raise fail(str(error)) from None
-    with tempfile.TemporaryDirectory() as scratch:
-        leaks = find_leaks(path, spec, Path(scratch))
+    leaks = find_leaks(path, spec)
     if leaks:
         path.unlink()
         for leak in leaks:

@@ -56,7 +56,7 @@ class Leak:
     statement: str
 
 
-def find_leaks(archive: Path, assignment: Assignment, _scratch: Path | None = None) -> list[Leak]:
+def find_leaks(archive: Path, assignment: Assignment) -> list[Leak]:
     """All answers found in a released zip, packages inside it included."""
     needles = secret_statements(assignment) | {normalise(mark): "a mark" for mark in MARKS}
     leaks = []

@@ -358,7 +358,13 @@ def _unpack(source: Path, scratch: Path, remarks: list[str]) -> Path:
     target.mkdir(parents=True)
     try:
         with zipfile.ZipFile(source) as archive:
-            members = {_inside(m): m for m in archive.infolist() if not m.is_dir()}
+            members: dict[PurePosixPath, zipfile.ZipInfo] = {}
+            for member in archive.infolist():
+                inside = PurePosixPath(member.filename.replace("\\", "/"))
+                if inside in members:
+                    remarks.append(f"{printable(str(inside))} is in {source.name} twice: the last one counts")
+                if not member.is_dir():
+                    members[inside] = member
             if len(members) > MAX_FILES:
                 raise BadInput(f"{source.name} holds more than {MAX_FILES} files")
             total = 0
@@ -374,10 +380,6 @@ def _unpack(source: Path, scratch: Path, remarks: list[str]) -> Path:
     except (zipfile.BadZipFile, OSError) as error:
         raise BadInput(f"{source} can't be read as a zip file: download it again") from error
     return target
-
-
-def _inside(member: zipfile.ZipInfo) -> PurePosixPath:
-    return PurePosixPath(member.filename.replace("\\", "/"))
 
 
 def _unpack_one(

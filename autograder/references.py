@@ -8,7 +8,6 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from autograder.known import known_of, load_known
@@ -16,7 +15,7 @@ from cs_vl.checks import wire
 from cs_vl.checks.judge import StageCases
 from cs_vl.checks.run import run_probe
 from cs_vl.checks.spec import Assignment, Exercise, Inputs, Results, Stage, load_assignment
-from cs_vl.checks.visible import VISIBLE_SEED, reference_path
+from cs_vl.checks.visible import VISIBLE_SEED
 
 
 class Drawn:
@@ -113,20 +112,17 @@ def sentences(exercise: Exercise) -> dict[str, str]:
     return known_of(exercise).sentences
 
 
-def build_visible(assignment_name: str, folder: Path | None = None) -> dict:
-    """Compute the visible cases of an assignment; write them to `folder` where one is given."""
+def build_visible(assignment_name: str) -> dict:
+    """The visible cases of an assignment, as they are stored with the student edition."""
     assignment = load_assignment(assignment_name)
     drawn = Drawn(assignment, VISIBLE_SEED)
-    tree = {
+    return {
         exercise.name: {
             "sentences": sentences(exercise),
             "stages": {stage.name: _stored(drawn.cases_of(exercise)(stage)) for stage in exercise.stages},
         }
         for exercise in assignment.exercises
     }
-    if folder is not None:
-        wire.save(reference_path(assignment_name, folder), tree)
-    return tree
 
 
 def _stored(cases: StageCases) -> dict:

@@ -61,7 +61,7 @@ def code(text: str) -> str:
         ("def f(x): return f'{x:{width}} {unit}'", {"width", "unit"}),
         ("def f():\n    global counter\n    counter += 1", {"counter"}),
         ("class C(Base, option=flag):\n    size = SIZE\n    def g(self): return size", {"Base", "flag", "SIZE", "size"}),
-        ("class C:\n    n = 3\n    ns = [n for _ in items]\n    def g(self, x=n): return C, super().g", {"items", "n", "super"}),
+        ("class C:\n    n = 3\n    ns = [i + 1 for i in items]\n    def g(self, x=n): return C, super().g", {"items", "super"}),
         ("class C:\n    x: Hint\n    @property\n    def y(self) -> Other: return self.x", {"Hint", "property", "Other"}),
     ],
 )  # fmt: skip

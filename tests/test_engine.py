@@ -394,3 +394,32 @@ def test_a_worker_on_the_student_edition_can_reach_no_answer(tmp_path):
 def test_a_stub_of_the_library_says_which_exercise_is_missing():
     assert "softmax is an exercise that is not written yet" in str(MissingExercise("softmax"))
     assert Outcome("missing").status == "missing"
+
+
+def test_helper_methods_of_a_students_class_are_lent_to_the_library(tmp_path):
+    import subprocess
+    import sys
+    import sysconfig
+
+    from autograder.build.edition import build_edition
+
+    build_edition("a1_transformer", tmp_path)
+    code = """
+        import torch
+        from torch import nn
+        from cs_vl.exercise import exercise
+        from cs_vl.nn.patch_embed import PatchEmbed as Given
+
+        @exercise
+        class PatchEmbed(nn.Module):
+            def cut(self, images):
+                return images.flatten(1)[:, None, : self.proj.in_features]
+            def forward(self, images):
+                return self.proj(self.cut(images))
+
+        assert Given(2, 3, 5)(torch.zeros(1, 3, 2, 2)).shape == (1, 1, 5)
+    """
+    boot = f"import sys; sys.path[:0] = {[str(tmp_path), sysconfig.get_path('purelib')]!r}\n"
+    command = [sys.executable, "-S", "-P", "-c", boot + textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

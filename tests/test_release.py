@@ -112,7 +112,9 @@ def test_the_same_sources_give_the_same_zip(archive, tmp_path):
 
 def test_a_notebook_that_is_not_built_gets_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(release, "student_path", lambda name: tmp_path / f"{name}.ipynb")
-    with pytest.raises(FileNotFoundError, match=r"a1_transformer\.ipynb is not built: run `make build` first"):
+    with pytest.raises(
+        FileNotFoundError, match=r"a1_transformer\.ipynb is not built: run `make build` first"
+    ):
         release.release(A1, tmp_path)
 
 

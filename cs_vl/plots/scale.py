@@ -1,6 +1,7 @@
 """Why attention divides by the square root of its width."""
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from cs_vl.plots.style import LABEL, panels
@@ -20,9 +21,8 @@ def attention_sharpness(
             "qd,qkd->qk", rng.normal(size=(queries, width)), rng.normal(size=(queries, keys, width))
         )
         for ax, scale in zip(axes, (width**0.5, 1.0), strict=True):
-            scores = raw / scale
-            weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-            weights = np.sort(weights / weights.sum(axis=1, keepdims=True), axis=1)[:, ::-1].mean(axis=0)
+            weights = torch.from_numpy(raw / scale).softmax(dim=1).sort(dim=1, descending=True).values
+            weights = weights.mean(dim=0)
             ax.plot(range(1, keys + 1), weights, marker="o", markersize=3, label=f"$d_k$ = {width}")
     for ax, title in zip(axes, ("divided by $\\sqrt{d_k}$", "not divided"), strict=True):
         ax.set_title(title, fontsize=LABEL)

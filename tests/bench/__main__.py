@@ -63,16 +63,30 @@ def gpt2_step() -> tuple[str, str, float, float]:
     from cs_vl.convert import gpt2_from_hf
 
     config = GPT2Config(
-        vocab_size=1000, n_positions=128, n_embd=192, n_layer=6, n_head=3, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
+        vocab_size=1000,
+        n_positions=128,
+        n_embd=192,
+        n_layer=6,
+        n_head=3,
+        resid_pdrop=0,
+        embd_pdrop=0,
+        attn_pdrop=0,
     )
     theirs = GPT2Model(config).train()
     ours = gpt2_from_hf(config, theirs.state_dict()).train()
     transformer = getattr(ours, "transformer", ours)
     ids = torch.randint(1000, (8, 128))
     ratio, time_ = in_turn(
-        step(transformer, lambda: transformer(ids).tokens), step(theirs, lambda: theirs(ids).last_hidden_state), 9
+        step(transformer, lambda: transformer(ids).tokens),
+        step(theirs, lambda: theirs(ids).last_hidden_state),
+        9,
     )
-    return "training step of a GPT-2 (6 x 192, 8 texts of 128 tokens)", "transformers' GPT2Model", ratio, time_
+    return (
+        "training step of a GPT-2 (6 x 192, 8 texts of 128 tokens)",
+        "transformers' GPT2Model",
+        ratio,
+        time_,
+    )
 
 
 def checks() -> tuple[str, str, float, float]:
@@ -114,7 +128,12 @@ def grading() -> tuple[str, str, float, float]:
         ours = seconds(
             lambda: run("cs-vl", "grade", assignment.name, "submitted", "-o", "results", "--jobs", "1")
         )
-    return "grading four submissions of a1, from cold, one at a time", "nbgrader autograde", ours / theirs, ours
+    return (
+        "grading four submissions of a1, from cold, one at a time",
+        "nbgrader autograde",
+        ours / theirs,
+        ours,
+    )
 
 
 def scenes() -> tuple[str, str, float, float]:

@@ -66,9 +66,12 @@ templates.filters |= {"number": lambda x: f"{x:g}", "with_code": with_code, "loo
 
 def page_name(student: str) -> str:
     """A file name for any student id; two ids never share one, not even where case does not count."""
-    plain = re.sub(r"[^\w.-]", "_", student)[:60]
-    same = plain == student.lower() and not plain.startswith(".")
-    return plain + ("" if same else "-" + hashlib.sha256(student.encode()).hexdigest()[:8]) + ".html"
+    plain = re.sub(r"^\.|[^\w.-]", "_", student)[:40]
+    return plain + ("" if plain == student.lower() else "-" + _hash(student)) + ".html"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def score_line(result: Result) -> str:

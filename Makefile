@@ -30,10 +30,10 @@ grade: $(READY)  ## grade the sample class and print the report's path
 	@$(BIN)/cs-vl grade a1_transformer autograder/sample_class/submitted --roster autograder/sample_class/roster.csv -o results
 
 test: $(READY)  ## the fast tests (under 10 minutes on two cores)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 test-all: $(READY)  ## all tests, the slow ones too
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lab: $(READY)  ## open the student edition in work/
 	@$(BIN)/cs-vl lab

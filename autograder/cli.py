@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,14 +73,18 @@ def grade(
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[Callable[[Any], None]]:
     """A bar on a terminal; in a pipe, a line for each that is done."""
+    # The stream itself: while a judge's thread runs a known mistake, sys.stderr is silenced.
+    stream = sys.stderr
     if console.is_terminal:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(*columns, console=Console(file=stream), transient=True) as bar:
             task = bar.add_task("drawing hidden cases", total=total)
             yield lambda result: bar.update(task, advance=1, description="grading")
         return
     count = itertools.count(1)
-    yield lambda result: typer.echo(f"{next(count)} of {total}: {result.student}, {result.status}", err=True)
+    yield lambda result: typer.echo(
+        f"{next(count)} of {total}: {result.student}, {result.status}", file=stream
+    )
 
 
 @app.command()

@@ -28,8 +28,6 @@ from cs_vl.checks import visible, wire
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, Exercise, load_assignment
 from cs_vl.exercise import registered
 
-pytestmark = pytest.mark.xdist_group("build")
-
 A1 = load_assignment("a1_transformer")
 EVERY = [(a, e) for a in map(load_assignment, ASSIGNMENTS) for e in a.exercises]
 every_exercise = pytest.mark.parametrize("exercise", [e for _, e in EVERY], ids=[e.name for _, e in EVERY])

@@ -37,8 +37,6 @@ from cs_vl.checks.submission import Submitted
 from cs_vl.checks.visible import VISIBLE_SEED, references
 from cs_vl.checks.worker import Worker
 
-pytestmark = pytest.mark.xdist_group("grade")  # one worker: the class is graded once
-
 A1 = load_assignment("a1_transformer")
 FULL = sum(exercise.points for exercise in A1.exercises)
 SECRET = "4711"

@@ -14,8 +14,6 @@ from autograder import lab
 from autograder.build.notebooks import student_path
 from cs_vl.checks.spec import load_assignment
 
-pytestmark = pytest.mark.xdist_group("lab")
-
 A1 = load_assignment("a1_transformer")
 
 

@@ -15,7 +15,6 @@ from autograder.grade import Grader
 from autograder.reader import Found
 from cs_vl.checks.spec import load_assignment
 
-pytestmark = pytest.mark.xdist_group("nbgrader")  # one worker: the course is made once
 ASSIGNMENT = load_assignment("a1_transformer")
 SECRET = 4711
 SLIPS = [

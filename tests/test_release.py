@@ -27,8 +27,6 @@ from autograder.leaks import Leak, find_leaks, haystack, normalise, secret_state
 from cs_vl import __version__
 from cs_vl.checks.spec import load_assignment
 
-pytestmark = pytest.mark.xdist_group("release")
-
 A1 = load_assignment("a1_transformer")
 WHEEL = f"cs_vl-{__version__}-py3-none-any.whl"
 

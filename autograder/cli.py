@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,10 +73,10 @@ def grade(
 def _progress(total: int) -> Iterator[Callable[[Any], None]]:
     """A bar on a terminal; in a pipe, a line for each that is done."""
     # The stream itself: while a judge's thread runs a known mistake, sys.stderr is silenced.
-    stream = sys.stderr
+    stream = console.file
     if console.is_terminal:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=Console(file=stream), transient=True) as bar:
+        with Progress(*columns, console=Console(file=stream, force_terminal=True), transient=True) as bar:
             task = bar.add_task("drawing hidden cases", total=total)
             yield lambda result: bar.update(task, advance=1, description="grading")
         return

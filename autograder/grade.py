@@ -18,7 +18,7 @@ from typing import Any
 import nbformat
 
 from autograder.build.edition import build_edition
-from autograder.build.notebooks import student_path
+from autograder.build.notebooks import grade_id_of, student_path
 from autograder.journal import Journal, grader_version, key_of
 from autograder.reader import Found, printable
 from autograder.references import Drawn, sentences
@@ -95,10 +95,10 @@ class Grader:
         self.setup = [
             Cell(number, "code", cell.source)
             for number, cell in enumerate(notebook.cells, 1)
-            if _grade_id(cell).startswith("imports-")
+            if grade_id_of(cell).startswith("imports-")
         ]
         self.blanks = {
-            _grade_id(cell): cell for cell in notebook.cells if _grade_id(cell).startswith("written-")
+            grade_id_of(cell): cell for cell in notebook.cells if grade_id_of(cell).startswith("written-")
         }
         # What a result depends on beside the submission.
         self.conditions: list[str | bytes] = [
@@ -172,10 +172,6 @@ class Grader:
         # Without its cell it may stand anywhere: somebody has to look.
         status = "awaiting grading" if changed else "unanswered" if answers else "cell not found"
         return Written(grade_id.removeprefix("written-"), status, float(blank.metadata.nbgrader.points))
-
-
-def _grade_id(cell: Any) -> str:
-    return cell.metadata.get("nbgrader", {}).get("grade_id", "")
 
 
 def grade_class(

@@ -15,7 +15,7 @@ from cs_vl.checks.cells import Unreadable, read_submission
 from cs_vl.checks.judge import Verdict
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, load_assignment
 from cs_vl.checks.submission import Submitted
-from cs_vl.checks.visible import references
+from cs_vl.checks.visible import visible_cases, visible_sentences
 
 app = typer.Typer(
     help="Vision + language foundation models from scratch: check your answers, grade a class.",
@@ -92,14 +92,11 @@ def guess_assignment(path: Path) -> str:
 def check_file(path: Path, assignment: Assignment) -> bool:
     """Check a file on the visible cases and print its cards; whether all exercises passed."""
     submission = read_submission(path)
-    stored = references(assignment.name)
+    for exercise in assignment.exercises:
+        visible_cases(exercise)  # a file that is missing or damaged is told before anything runs
     verdicts: list[Verdict] = []
     with Submitted(assignment, submission.cells) as submitted:
-        judged = submitted.verdicts(
-            lambda exercise: lambda stage: stored[exercise.name]["stages"][stage.name],
-            lambda exercise: stored[exercise.name]["sentences"],
-            hidden=False,
-        )
+        judged = submitted.verdicts(visible_cases, visible_sentences, hidden=False)
         total = len(assignment.exercises)
         for verdict in track(judged, "checking", total, console=console, transient=True):
             verdicts.append(verdict)

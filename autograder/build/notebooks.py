@@ -95,7 +95,7 @@ def _expand(assignment: Assignment, cell: NotebookNode) -> list[NotebookNode]:
 
 def _compare_order(file: str, cells: list[NotebookNode], expected: list[str]) -> None:
     """Raise a ValueError where the notebook's exercises are not those of the checks, in their order."""
-    pulled = [grade_id for grade_id in map(_grade_id, cells) if grade_id in expected]
+    pulled = [grade_id for grade_id in map(grade_id_of, cells) if grade_id in expected]
     lacking = [name for name in expected if name not in pulled]
     twice = [name for name, count in Counter(pulled).items() if count > 1]
     for names, what in ((lacking, "lacks"), (twice, "has more than once")):
@@ -109,7 +109,7 @@ def _name_cells(file: str, cells: list[NotebookNode]) -> None:
     """Give each cell an id: its grade id, or a hash of what it says, so that an edit leaves the others' alone."""
     seen: Counter[str] = Counter()
     for cell in cells:
-        name = _grade_id(cell)
+        name = grade_id_of(cell)
         if name and seen[name]:
             raise ValueError(f"{file} has two cells {name!r}: give each a name of its own")
         name = name or f"story-{hashlib.sha256(cell.source.encode()).hexdigest()[:8]}"
@@ -117,7 +117,8 @@ def _name_cells(file: str, cells: list[NotebookNode]) -> None:
         seen[name] += 1
 
 
-def _grade_id(cell: NotebookNode) -> str:
+def grade_id_of(cell: NotebookNode) -> str:
+    """nbgrader's id of a cell, or "" where it has none."""
     return cell.metadata.get("nbgrader", {}).get("grade_id", "")
 
 
@@ -173,7 +174,7 @@ def student_notebook(solved: NotebookNode) -> NotebookNode:
     notebook.metadata.get("cs_vl", {}).pop("executed", None)
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
-        if cell.cell_type == "code" and not _grade_id(cell) and "install" not in tags:
+        if cell.cell_type == "code" and not grade_id_of(cell) and "install" not in tags:
             # Run All goes on after a story cell that needs an exercise which is not written yet.
             cell.metadata["tags"] = [*tags, "raises-exception"]
     resources: dict = {"metadata": {}, "nbgrader": {}}

@@ -16,7 +16,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from autograder.build.notebooks import student_path
+from autograder.build.notebooks import grade_id_of, student_path
 from autograder.build.regions import find_region, free_names, without_marks
 from autograder.known import load_known
 from cs_vl.checks.spec import Assignment, Exercise, load_assignment
@@ -111,7 +111,7 @@ def fill(notebook: NotebookNode, cells: dict[str, str]) -> NotebookNode:
 
 def written_ids(notebook: NotebookNode) -> list[str]:
     """The grade ids of a notebook's written answers."""
-    ids = [cell.metadata.get("nbgrader", {}).get("grade_id", "") for cell in notebook.cells]
+    ids = map(grade_id_of, notebook.cells)
     return [grade_id for grade_id in ids if grade_id.startswith("written-")]
 
 

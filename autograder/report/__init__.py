@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup, escape
 
 from autograder.grade import Result
 from autograder.journal import grader_version
+from cs_vl.checks.card import html_templates
 from cs_vl.checks.judge import StageVerdict, Verdict
 from cs_vl.checks.spec import Assignment, Exercise
 
@@ -55,13 +55,8 @@ def with_code(sentence: str) -> Markup:
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(sentence))))
 
 
-templates = Environment(
-    loader=PackageLoader("autograder.report", "templates"),
-    autoescape=select_autoescape(default=True, default_for_string=True),
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-templates.filters |= {"number": lambda x: f"{x:g}", "with_code": with_code, "look": look}
+templates = html_templates("autograder.report")
+templates.filters |= {"with_code": with_code, "look": look}
 
 
 def page_name(student: str) -> str:

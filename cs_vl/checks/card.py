@@ -6,13 +6,20 @@ from cs_vl.checks.judge import StageVerdict, Verdict
 
 MARKS = {"passed": "✓", "failed": "✗", "not run": "·", "missing": "○"}
 
-templates = Environment(
-    loader=PackageLoader("cs_vl.checks", "templates"),
-    autoescape=select_autoescape(default=True, default_for_string=True),
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-templates.filters["number"] = lambda x: f"{x:g}"
+
+def html_templates(package: str) -> Environment:
+    """The HTML templates of a package; whatever is put into them is escaped."""
+    templates = Environment(
+        loader=PackageLoader(package, "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["number"] = lambda x: f"{x:g}"
+    return templates
+
+
+templates = html_templates("cs_vl.checks")
 templates.globals["marks"] = MARKS
 
 

@@ -20,8 +20,6 @@ class Difference:
     reached: str
     sentence: str
     detail: str = ""
-    expected_shape: tuple[int, ...] | None = None
-    got_shape: tuple[int, ...] | None = None
     largest: float | None = None
 
 
@@ -50,9 +48,7 @@ def _kinds_and_shapes(name: str, got: Any, expected: Any, present: bool, *_: flo
         return _wrong_kind(name, got, expected)
     a, b = _array(got), _array(expected)
     if a.shape != b.shape:
-        return Difference(
-            "shape", f"`{name}` should have shape {b.shape}; yours has {a.shape}.", "", b.shape, a.shape
-        )
+        return Difference("shape", f"`{name}` should have shape {b.shape}; yours has {a.shape}.")
     if (a.dtype == bool) != (b.dtype == bool):
         return Difference("shape", f"`{name}` should be of type {b.dtype}; yours is {a.dtype}.")
     return None
@@ -81,7 +77,7 @@ def _values(name: str, got: Any, expected: Any, present: bool, rtol: float, atol
     detail = (
         f"largest difference {largest:.3g} at {name}{at}: expected {expected_value:.5g}, got {got_value:.5g}"
     )
-    return Difference("value", share, detail, b.shape, a.shape, largest)
+    return Difference("value", share, detail, largest)
 
 
 def _wrong_kind(name: str, got: Any, expected: Any) -> Difference:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from cs_vl.checks import wire
 from cs_vl.checks.card import show
 from cs_vl.checks.judge import StageCases, Verdict, judge
 from cs_vl.checks.run import Outcome, run_probe
-from cs_vl.checks.spec import Assignment, Exercise, Stage, find_exercise
+from cs_vl.checks.spec import Assignment, Exercise, Inputs, Stage, find_exercise
 from cs_vl.exercise import registered
 
 VISIBLE_SEED = 0
@@ -34,17 +35,37 @@ def references(assignment: str) -> dict[str, Any]:
     return tree
 
 
-def judge_visible(assignment: Assignment, exercise: Exercise, run: Any) -> Verdict:
-    """Judge an exercise on its visible cases; `run` is as in `judge`."""
+def _stored(exercise: Exercise) -> dict[str, Any]:
+    assignment, _ = find_exercise(exercise.name)
     stored = references(assignment.name).get(exercise.name)
     if stored is None or stored["stages"].keys() != {stage.name for stage in exercise.stages}:
         raise FileNotFoundError(f"the stored cases of {exercise.name} are not current: run `make build`")
-    return judge(exercise, run, lambda stage: stored["stages"][stage.name], stored["sentences"])
+    return stored
+
+
+def visible_cases(exercise: Exercise) -> Callable[[Stage], StageCases]:
+    """What `judge` asks for the visible cases of an exercise's stages.
+
+    Raises:
+        FileNotFoundError: with a sentence, where the stored cases are missing, damaged or not current.
+    """
+    stages = _stored(exercise)["stages"]
+    return lambda stage: stages[stage.name]
+
+
+def visible_sentences(exercise: Exercise) -> dict[str, str]:
+    """What to say for each known mistake; raises as `visible_cases` does."""
+    return _stored(exercise)["sentences"]
+
+
+def judge_visible(exercise: Exercise, run: Callable[[Stage, Inputs], Outcome]) -> Verdict:
+    """Judge an exercise on its visible cases; `run` is as in `judge`."""
+    return judge(exercise, run, visible_cases(exercise), visible_sentences(exercise))
 
 
 def judge_here(assignment: Assignment, exercise: Exercise, answer: Any) -> Verdict:
     """Judge an answer in this process."""
-    return judge_visible(assignment, exercise, runner_here(assignment, exercise, answer))
+    return judge_visible(exercise, runner_here(assignment, exercise, answer))
 
 
 def runner_here(assignment: Assignment, exercise: Exercise, answer: Any) -> Any:

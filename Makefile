@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # One thread a process: tests and grading run side by side instead.
 export OMP_NUM_THREADS ?= 1
@@ -23,7 +24,9 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "venv is missing: on Debian or Ubuntu, apt-get install python3-venv"; exit 1; }
 	@echo "Setting up $(VENV) (a few minutes, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@$(PIP) -e '.[test]'
+	@# Only its losses, for comparison: they need torch alone, the package would bring torchvision and timm.
+	@$(PIP) --no-deps open_clip_torch
 	@touch $@
 
 grade: $(READY)  ## grade the sample class and print the report's path

@@ -106,7 +106,7 @@ class Assignment:
         )
 
 
-ASSIGNMENTS = ("a1_transformer",)  # in the order of the course
+ASSIGNMENTS = ("a1_transformer", "a2_clip")  # in the order of the course
 
 
 @cache

@@ -16,15 +16,21 @@ model's prefix and heads.
 """
 
 from cs_vl.convert.bert import bert_from_hf, bert_state
+from cs_vl.convert.clip import clip_from_hf, clip_state
 from cs_vl.convert.gpt2 import gpt2_from_hf, gpt2_state
+from cs_vl.convert.siglip import siglip_from_hf, siglip_state
 from cs_vl.convert.t5 import t5_from_hf, t5_state
 from cs_vl.convert.vit import vit_from_hf, vit_state
 
 __all__ = [
     "bert_from_hf",
     "bert_state",
+    "clip_from_hf",
+    "clip_state",
     "gpt2_from_hf",
     "gpt2_state",
+    "siglip_from_hf",
+    "siglip_state",
     "t5_from_hf",
     "t5_state",
     "vit_from_hf",

@@ -6,18 +6,33 @@ colours can be told apart by colour-blind readers.
 """
 
 from cs_vl.plots.attention import attention_maps, mask_grid, position_similarity
+from cs_vl.plots.comparisons import long_tail, memory_bars, seed_curves
 from cs_vl.plots.curves import bars, learning_curves
 from cs_vl.plots.pictures import show_scenes
 from cs_vl.plots.record import attention_weights
+from cs_vl.plots.robustness import accuracy_by_style, effective_robustness
 from cs_vl.plots.scale import attention_sharpness
+from cs_vl.plots.sheets import nearest_neighbours, retrieval_sheet, style_sheet, zero_shot_predictions
+from cs_vl.plots.similarity import similarity_matrix, softmax_temperatures
 
 __all__ = [
+    "accuracy_by_style",
     "attention_maps",
     "attention_sharpness",
     "attention_weights",
     "bars",
+    "effective_robustness",
     "learning_curves",
+    "long_tail",
     "mask_grid",
+    "memory_bars",
+    "nearest_neighbours",
     "position_similarity",
+    "retrieval_sheet",
+    "seed_curves",
     "show_scenes",
+    "similarity_matrix",
+    "softmax_temperatures",
+    "style_sheet",
+    "zero_shot_predictions",
 ]

@@ -49,6 +49,11 @@ def array(values: torch.Tensor | np.ndarray | Sequence[Any]) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
+def shortened(text: str, width: int) -> str:
+    """The text, or as many of its characters as fit, and an ellipsis."""
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
 def picture(ax: Axes, image: torch.Tensor) -> None:
     """Show an image (3, height, width), in [0, 1], without axes."""
     ax.imshow(array(image).transpose(1, 2, 0).clip(0, 1), interpolation="nearest")

@@ -1,9 +1,11 @@
 """Training: one loop for all models.
 
-Read in this order: `schedule` (the learning rate), `loop` (`fit`), `checkpoint`, `device`, `history`.
+Read in this order: `schedule` (the learning rate), `loop` (`fit`), `checkpoint`, `device`, `history`; and
+`clip_step`, a step of CLIP's training written out.
 """
 
 from cs_vl.train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from cs_vl.train.clip_step import clip_train_step
 from cs_vl.train.device import pick_device
 from cs_vl.train.history import History
 from cs_vl.train.loop import fit, make_optimizer, step_seed
@@ -12,6 +14,7 @@ from cs_vl.train.schedule import warmup_cosine
 __all__ = [
     "CheckpointError",
     "History",
+    "clip_train_step",
     "fit",
     "load_checkpoint",
     "make_optimizer",

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ def fit(
     clip: float | None = 1.0,
     seed: int = 0,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-    evaluate_every: int | None = None,
+    evaluate_every: int | Collection[int] | None = None,
+    after_step: Callable[[nn.Module], None] | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 200,
     device: torch.device | str | None = None,
@@ -57,7 +58,8 @@ def fit(
         weight_decay: of matrices (and larger); biases, norms and other vectors and scalars have none.
         clip: the largest norm of all gradients together; None for no limit.
         evaluate: model -> {"accuracy": ...}, called without gradients and with dropout off, every
-            `evaluate_every` steps and after the last one.
+            `evaluate_every` steps (or after just those steps that it lists) and after the last one.
+        after_step: called with the model after each update: to hold a parameter within bounds, say.
         checkpoint: a .safetensors file to write every `checkpoint_every` steps and at the end, and to go on
             from where it exists.
         device: where to train (default: `pick_device()`); the model stays there, in evaluation mode.
@@ -104,10 +106,13 @@ def fit(
             if clip is not None:
                 nn.utils.clip_grad_norm_(parameters, clip)
             optimizer.step()
+            if after_step is not None:
+                with torch.no_grad():
+                    after_step(model)
 
             history.record(step + 1, value, {name: float(metric) for name, metric in metrics.items()})
             last = step + 1 == steps
-            if evaluate and (last or (evaluate_every and (step + 1) % evaluate_every == 0)):
+            if evaluate and (last or _is_due(step + 1, evaluate_every)):
                 model.eval()
                 with torch.no_grad():
                     values = evaluate(model)
@@ -153,6 +158,10 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, tuple | list):
         return type(batch)(to_device(value, device) for value in batch)
     return batch
+
+
+def _is_due(step: int, every: int | Collection[int] | None) -> bool:
+    return bool(every) and (step % every == 0 if isinstance(every, int) else step in every)
 
 
 def _batch_source(batches: Any, first: int) -> Callable[[int, int], Any]:

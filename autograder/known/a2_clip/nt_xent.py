@@ -1,0 +1,1 @@
+"""Known answers: nt_xent."""

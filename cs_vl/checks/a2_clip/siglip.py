@@ -1,0 +1,5 @@
+"""Checks of siglip."""
+
+from cs_vl.checks.spec import Exercise
+
+EXERCISES: tuple[Exercise, ...] = ()

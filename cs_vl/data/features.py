@@ -1,0 +1,60 @@
+"""What two frozen networks see in the emoji data set: ready-made features, for training linear heads on top.
+
+`text`: MiniLM (all-MiniLM-L6-v2), trained on a billion pairs of sentences, of the names.
+`image`: EfficientNet-Lite0 (Tan and Le 2019), trained on ImageNet's 1,000 classes, of the pictures on white:
+what it computes before its classes, in 256 principal components of the training styles' training concepts.
+
+The weights are not part of the course; `data/features/build.py` says where they come from.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from cs_vl.data.emoji import STYLES, load_emoji
+from cs_vl.data.files import DamagedFile, data_file
+
+
+@dataclass(frozen=True)
+class Features:
+    """Frozen features.
+
+    Attributes:
+        text: of each concept's name, of length 1, in the order of `Emoji.names`.
+        image: by style, in the order of `Emoji.concepts(style)`; not normalised, their mean near zero.
+    """
+
+    text: Float[Tensor, "concepts 384"]
+    image: dict[str, Float[Tensor, "n 256"]]
+
+
+def load_features() -> Features:
+    """Read the committed features, as float32.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        DamagedFile (a ValueError): a file is not whole, or was made for other pictures.
+    """
+    text, image = _read("features/text.safetensors"), _read("features/images.safetensors")
+    emoji = load_emoji()
+    if set(text) != {"text"} or text["text"].shape[0] != len(emoji):
+        raise DamagedFile(data_file("features/text.safetensors"), f"it should have a row for each of {len(emoji)} names")
+    for style in STYLES:
+        if style not in image or len(image[style]) != len(emoji.concepts(style)):
+            raise DamagedFile(
+                data_file("features/images.safetensors"),
+                f"it should have {len(emoji.concepts(style))} rows for the style {style}",
+            )
+    return Features(text["text"], {style: image[style] for style in STYLES})
+
+
+def _read(name: str) -> dict[str, Tensor]:
+    path = data_file(name)
+    try:
+        return {key: value.to(torch.float32) for key, value in load_file(path).items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedFile(path, f"no whole safetensors file: {error}") from error

@@ -1,0 +1,12 @@
+"""Whole models, built of the parts in `cs_vl.nn`.
+
+Read in this order:
+
+1. `clip`: two towers, one for images and one for texts.
+2. `clip_init`: the paper's CLIP in any size, and how its weights start.
+"""
+
+from cs_vl.models.clip import CLIP, CLIPOutput
+from cs_vl.models.clip_init import clip_init, make_clip
+
+__all__ = ["CLIP", "CLIPOutput", "clip_init", "make_clip"]

@@ -174,6 +174,12 @@ class TestInit:
         assert torch.equal(first, same)
         assert (first != other).all()
 
+    def test_other_towers(self):
+        clip = small()
+        clip.visual = torch.nn.Identity()
+        with pytest.raises(TypeError, match="got Identity and TextTransformer"):
+            clip_init(clip)
+
     def test_architecture_of_the_paper(self):
         """Radford et al. 2021, table 20: a ViT-B/32 of 151 M parameters."""
         with torch.device("meta"):

@@ -12,7 +12,7 @@ from cs_vl.nn.text import TextTransformer
 from cs_vl.nn.vit import ViT
 
 # What a file leaves out has these values.
-VISION_DEFAULTS = {
+VISION_DEFAULTS: dict[str, Any] = {
     "hidden_size": 768,
     "intermediate_size": 3072,
     "num_hidden_layers": 12,
@@ -23,7 +23,7 @@ VISION_DEFAULTS = {
     "hidden_act": "quick_gelu",
     "layer_norm_eps": 1e-5,
 }
-TEXT_DEFAULTS = {
+TEXT_DEFAULTS: dict[str, Any] = {
     "vocab_size": 49408,
     "hidden_size": 512,
     "intermediate_size": 2048,

@@ -12,7 +12,7 @@ from cs_vl.nn.text import TextTransformer
 from cs_vl.nn.vit import ViT
 
 # What a file leaves out has these values.
-VISION_DEFAULTS = {
+VISION_DEFAULTS: dict[str, Any] = {
     "hidden_size": 768,
     "intermediate_size": 3072,
     "num_hidden_layers": 12,
@@ -23,7 +23,7 @@ VISION_DEFAULTS = {
     "hidden_act": "gelu_pytorch_tanh",
     "layer_norm_eps": 1e-6,
 }
-TEXT_DEFAULTS = {
+TEXT_DEFAULTS: dict[str, Any] = {
     "vocab_size": 32000,
     "hidden_size": 768,
     "intermediate_size": 3072,
@@ -83,7 +83,7 @@ def siglip_from_hf(config: Any, state_dict: Mapping[str, Tensor]) -> CLIP:
         embed_dim=dim,
         logit_bias=0.0,
     )
-    siglip.visual_projection = nn.Identity()
+    siglip.set_submodule("visual_projection", nn.Identity())
     siglip.text_projection = nn.Linear(text["hidden_size"], dim)
     load(siglip, siglip_state(state_dict))
     return siglip

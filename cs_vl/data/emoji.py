@@ -11,16 +11,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cs_vl.data.captions import a
 from cs_vl.data.files import DamagedFile, data_file, read_json, read_picture
 from cs_vl.data.sprites import Sprites
+from cs_vl.data.tiles import SIDE, cut_tiles
 
 TRAIN_STYLES = ("twemoji", "noto", "fluent")
 NEAR_STYLES = ("fluent_3d", "noto_v1", "fxemoji")  # other renditions, with colours and areas
@@ -43,7 +45,6 @@ STYLE_NAMES = {
 Split = Literal["train", "selection", "held_out"]
 SPLITS: tuple[Split, ...] = ("train", "selection", "held_out")
 
-SIDE = 64  # of the committed pictures, in pixels
 # By licence: each folder holds one, with its terms.
 _FOLDERS = {
     "fluent_3d": "fluent",
@@ -115,7 +116,9 @@ class Emoji:
     def __repr__(self) -> str:
         return f"Emoji({len(self)} concepts, {len(self.styles)} styles, {self.size} x {self.size} pixels)"
 
-    def concepts(self, style: str | Sequence[str] | None = None, split: Split | None = None) -> Int[Tensor, " n"]:
+    def concepts(
+        self, style: str | Sequence[str] | None = None, split: Split | None = None
+    ) -> Int[Tensor, " n"]:
         """Indices of the concepts that have a picture in the style (in all of several), of one split or all."""
         wanted = torch.ones(len(self), dtype=torch.bool)
         for each in [style] if isinstance(style, str) else style or ():
@@ -130,7 +133,7 @@ class Emoji:
 
     def rgba(self, style: str) -> Float[Tensor, "n 4 size size"]:
         """The pictures of one style, in [0, 1], in the order of `concepts(style)`.  Read once, then kept."""
-        return _pictures(self._known(style), self.size, len(self._present[style]), str(_atlas(style)))
+        return _pictures(data_file(_atlas(self._known(style))), self.size, len(self._present[style]))
 
     def select(self, styles: str | Sequence[str], split: Split | None = None) -> EmojiSet:
         """All pictures in some styles of the concepts of one split, or of all: style by style."""
@@ -164,7 +167,8 @@ def load_emoji(size: int = 32, styles: Sequence[str] = STYLES) -> Emoji:
         raise ValueError(f"size should be 64, 32, 16 or 8; got {size!r}")
     if isinstance(styles, str) or not set(styles) <= set(STYLES):
         raise ValueError(f"styles should be some of {', '.join(STYLES)}; got {styles!r}")
-    stored, parts = read_json("emoji/names.json"), read_json("emoji/splits.json")
+    path = data_file("emoji/names.json")
+    stored, parts = read_json(path), read_json(data_file("emoji/splits.json"))
     try:
         concepts = stored["concepts"]
         names = tuple(concept["name"] for concept in concepts)
@@ -187,7 +191,7 @@ def load_emoji(size: int = 32, styles: Sequence[str] = STYLES) -> Emoji:
             _present={style: torch.tensor(stored["styles"][style]) for style in styles},
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DamagedFile(data_file("emoji/names.json"), f"{type(error).__name__}: {error}") from error
+        raise DamagedFile(path, f"{type(error).__name__}: {error}") from error
 
 
 def on_background(
@@ -240,26 +244,16 @@ _NO_PLAIN_PLURAL = re.compile(
 )
 
 
-def _atlas(style: str):
-    return data_file(f"emoji/{_FOLDERS.get(style, style)}/{style}.webp")
+def _atlas(style: str) -> str:
+    return f"emoji/{_FOLDERS.get(style, style)}/{style}.webp"
 
 
 @cache
-def _pictures(style: str, size: int, count: int, path: str) -> Float[Tensor, "n 4 size size"]:
-    rgba = _cut(read_picture(f"emoji/{_FOLDERS.get(style, style)}/{style}.webp"), count, path)
-    rgba = rgba.float() / 255
+def _pictures(path: Path, size: int, count: int) -> Float[Tensor, "n 4 size size"]:
+    rgba = cut_tiles(read_picture(path), count, path).float() / 255
     if size == SIDE:
         return rgba
     # Colours are averaged weighted by alpha: else what is hidden under transparency would bleed in.
     alpha = rgba[:, 3:]
     small = F.avg_pool2d(torch.cat([rgba[:, :3] * alpha, alpha], dim=1), SIDE // size)
     return torch.cat([small[:, :3] / small[:, 3:].clamp(min=1e-6), small[:, 3:]], dim=1).clamp_(0, 1)
-
-
-def _cut(atlas: UInt8[Tensor, "height width channels"], count: int, path: str) -> UInt8[Tensor, "n channels 64 64"]:
-    """The first `count` pictures of an atlas, which holds them row by row."""
-    rows, columns = atlas.shape[0] // SIDE, atlas.shape[1] // SIDE
-    if not (rows - 1) * columns < count <= rows * columns:
-        raise DamagedFile(path, f"it has room for {rows * columns} pictures, names.json lists {count}")
-    tiles = atlas.reshape(rows, SIDE, columns, SIDE, -1).permute(0, 2, 4, 1, 3)
-    return tiles.flatten(0, 1)[:count].contiguous()

@@ -46,13 +46,25 @@ STYLE_TEMPLATES: dict[str, tuple[str, str, str]] = {
 }
 
 # {0} is the noun with its article, the others are keywords.
-KEYWORD_TEMPLATES = ("{0}: {1}, {2}", "{0}, {1}", "{1}, {2}, {0}", "{0}, tagged {1} and {2}", "{1}: {0}", "{1}, {2}, {3}")
+KEYWORD_TEMPLATES = (
+    "{0}: {1}, {2}",
+    "{0}, {1}",
+    "{1}, {2}, {0}",
+    "{0}, tagged {1} and {2}",
+    "{1}: {0}",
+    "{1}, {2}, {3}",
+)
 SHORT_KEYWORD_TEMPLATES = ("{0}", "{0}, {1}", "{0}: {1}, {2}")  # where there are 0, 1, 2 keywords only
 
 FORMS = ("name", "plain", "style", "keywords")
 # Where the variants of each form begin in `caption_variants`, and how many they are.
 _COUNTS = {"name": 1, "plain": len(TEMPLATES), "keywords": len(KEYWORD_TEMPLATES), "style": 3}
-_STARTS = {"name": 0, "plain": 1, "keywords": 1 + len(TEMPLATES), "style": 1 + len(TEMPLATES) + len(KEYWORD_TEMPLATES)}
+_STARTS = {
+    "name": 0,
+    "plain": 1,
+    "keywords": 1 + len(TEMPLATES),
+    "style": 1 + len(TEMPLATES) + len(KEYWORD_TEMPLATES),
+}
 
 CONTEXT_LENGTH = 24  # tokens, the end included: no caption needs more
 

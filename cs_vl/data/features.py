@@ -9,14 +9,11 @@ The weights are not part of the course; `data/features/build.py` says where they
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from cs_vl.data.emoji import STYLES, load_emoji
-from cs_vl.data.files import DamagedFile, data_file
+from cs_vl.data.files import DamagedFile, data_file, read_tensors
 
 
 @dataclass(frozen=True)
@@ -39,22 +36,14 @@ def load_features() -> Features:
         FileNotFoundError: a file is missing.
         DamagedFile (a ValueError): a file is not whole, or was made for other pictures.
     """
-    text, image = _read("features/text.safetensors"), _read("features/images.safetensors")
     emoji = load_emoji()
-    if set(text) != {"text"} or text["text"].shape[0] != len(emoji):
-        raise DamagedFile(data_file("features/text.safetensors"), f"it should have a row for each of {len(emoji)} names")
+    path = data_file("features/text.safetensors")
+    text = read_tensors(path).get("text")
+    if text is None or len(text) != len(emoji):
+        raise DamagedFile(path, f"it should have a row for each of {len(emoji)} names")
+    path = data_file("features/images.safetensors")
+    image = read_tensors(path)
     for style in STYLES:
         if style not in image or len(image[style]) != len(emoji.concepts(style)):
-            raise DamagedFile(
-                data_file("features/images.safetensors"),
-                f"it should have {len(emoji.concepts(style))} rows for the style {style}",
-            )
-    return Features(text["text"], {style: image[style] for style in STYLES})
-
-
-def _read(name: str) -> dict[str, Tensor]:
-    path = data_file(name)
-    try:
-        return {key: value.to(torch.float32) for key, value in load_file(path).items()}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DamagedFile(path, f"no whole safetensors file: {error}") from error
+            raise DamagedFile(path, f"it should have {len(emoji.concepts(style))} rows for the style {style}")
+    return Features(text.float(), {style: image[style].float() for style in STYLES})

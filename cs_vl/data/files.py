@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -50,31 +52,39 @@ def data_file(name: str) -> Path:
     )
 
 
-def read_json(name: str) -> Any:
-    """The contents of a JSON data file.
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file.
 
     Raises:
-        FileNotFoundError: as `data_file`.
         DamagedFile: it isn't JSON.
     """
-    path = data_file(name)
     try:
         return json.loads(path.read_text("utf-8"))
     except ValueError as error:  # bytes that are no UTF-8, too
         raise DamagedFile(path, f"no JSON: {error}") from error
 
 
-def read_picture(name: str) -> UInt8[Tensor, "height width channels"]:
+def read_picture(path: Path) -> UInt8[Tensor, "height width channels"]:
     """The pixels of a picture file: four channels, or one for a picture of indices.
 
     Raises:
-        FileNotFoundError: as `data_file`.
         DamagedFile: it can't be decoded.
     """
-    path = data_file(name)
     try:
         with Image.open(path) as image:
             pixels = np.array(image.convert("RGBA") if image.mode.startswith("RGB") else image)
     except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for broken files
         raise DamagedFile(path, f"no whole picture: {error}") from error
     return torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, by name.
+
+    Raises:
+        DamagedFile: it is not whole.
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedFile(path, f"no whole safetensors file: {error}") from error

@@ -3,6 +3,7 @@
 from torch import nn
 
 from cs_vl.models.clip import CLIP
+from cs_vl.nn.block import TransformerBlock
 from cs_vl.nn.text import TextTransformer
 from cs_vl.nn.vit import ViT
 
@@ -72,19 +73,21 @@ def make_clip(
 
 
 def clip_init(clip: CLIP) -> None:
-    """Start a CLIP's weights anew, as openai/CLIP does (`clip/model.py`); biases are 0.
+    """Draw a new CLIP's weights as openai/CLIP does (`clip/model.py`); its biases stay 0, its norms 1 and 0.
 
-    The deeper a tower, the less each layer adds to the residual stream.  All is normal but the patches,
-    which start as a convolution of torch's does.
+    The deeper a tower, the less each layer adds to the residual stream.  All is drawn from normal
+    distributions but the patch embedding, which starts as a convolution of torch's does.
 
     OpenAI's file gives the text tower's blocks these standard deviations and leaves those of the ViT as torch
     starts them; here both towers follow the one rule.
 
-    Args:
-        clip: of a `ViT` and a `TextTransformer`.
+    Raises:
+        TypeError: the towers are not a `ViT` and a `TextTransformer`.
     """
     vit, text = clip.visual, clip.text
-    assert isinstance(vit, ViT) and isinstance(text, TextTransformer)
+    if not (isinstance(vit, ViT) and isinstance(text, TextTransformer)):
+        kinds = f"{type(vit).__name__} and {type(text).__name__}"
+        raise TypeError(f"clip_init knows the weights of a ViT and a TextTransformer; got {kinds}")
     vit.patch_embed.proj.reset_parameters()
     nn.init.normal_(vit.position_embed, std=vit.position_embed.shape[-1] ** -0.5)
     if vit.class_token is not None:
@@ -97,6 +100,7 @@ def clip_init(clip: CLIP) -> None:
     for blocks in (vit.blocks, text.blocks):
         residual_writers = 2 * len(blocks)
         for block in blocks:
+            assert isinstance(block, TransformerBlock)
             width = block.attn.q_proj.in_features
             for reader in (block.attn.q_proj, block.attn.k_proj, block.attn.v_proj):
                 nn.init.normal_(reader.weight, std=width**-0.5)

@@ -1,4 +1,10 @@
 """What models are for: small tasks, each with its data, its loss and its score.
 
-Read in this order: `caption_lm` (write captions), `what_is_where` (read scenes).
+Read in this order:
+
+- `caption_lm` (write captions), `what_is_where` (read scenes);
+- what a trained CLIP can do: `zero_shot` (classify by names), `retrieval` (search), `linear_probe` and `knn`
+  (read its features), `finetune` (go on training it);
+- `emoji_clip` (train one, and ask it for what it has never seen), `emoji_classifier` (its supervised twin),
+  `lit` (its twin with locked towers).
 """

@@ -28,6 +28,7 @@ from cs_vl.data.emoji import (
     Split,
     on_background,
 )
+from cs_vl.data.emoji_captions import CONTEXT_LENGTH, TEMPLATES
 from cs_vl.losses.info_nce import info_nce
 from cs_vl.losses.temperature import clamp_logit_scale
 from cs_vl.models.clip import CLIP
@@ -39,7 +40,6 @@ from cs_vl.nn.vit import ViT
 from cs_vl.tasks.zero_shot import encode_images, encode_texts, prompt_ensemble, topk_accuracy
 
 IMAGE_SIZE, PATCH_SIZE = 32, 8  # pixels
-CONTEXT_LENGTH = 24  # tokens
 DIM = 128
 COMPLETE_STYLES = tuple(style for style in STYLES if style not in ("noto_v1", "fxemoji"))  # have (nearly) all
 
@@ -81,6 +81,7 @@ def make_vision_tower(kind: str, *, keep: float = 0.5, width: int = 32) -> tuple
     vit = ViT(image_size=IMAGE_SIZE, patch_size=PATCH_SIZE, dim=DIM, depth=4, heads=4, pool="mean")
     vit.patch_embed = ConvStem(PATCH_SIZE, 3, DIM)
     vit.ln_pre = KeepTokens(keep)
+    nn.init.normal_(vit.position_embed, std=0.1)  # as for the words, below
     return vit, DIM
 
 
@@ -104,6 +105,8 @@ def make_emoji_clip(
         causal=False,
         pool="mean",
     )
+    # Five times the usual start: in a short training words have no time to grow apart.
+    nn.init.normal_(text.token_embed.weight, std=0.1)
     return CLIP(
         visual=visual, text=text, visual_dim=visual_dim, text_dim=DIM, embed_dim=DIM, logit_bias=logit_bias
     )
@@ -126,7 +129,9 @@ def training_pictures(
         share: of the concepts, chosen at random by `seed`.
     """
     parts = [emoji.select(styles, split) for split in splits]
-    rgba, concept, style = (torch.cat(p) for p in zip(*((x.rgba, x.concept, x.style) for x in parts), strict=True))
+    rgba, concept, style = (
+        torch.cat(p) for p in zip(*((x.rgba, x.concept, x.style) for x in parts), strict=True)
+    )
     pictures = EmojiSet(rgba, concept, style)
     if share < 1:
         concepts = pictures.concept.unique()
@@ -185,7 +190,7 @@ Answer = Callable[[EmojiSet], Float[Tensor, "pictures concepts"]]
 
 @torch.no_grad()
 def name_embeddings(
-    model: CLIP, tokenizer: Tokenizer, names: Sequence[str], templates: Sequence[str] = ("{}",)
+    model: CLIP, tokenizer: Tokenizer, names: Sequence[str], templates: Sequence[str] = TEMPLATES
 ) -> Float[Tensor, "classes dim"]:
     """The classifier that the text tower makes of names."""
     encode = partial(encode_texts, model, tokenizer, context_length=CONTEXT_LENGTH)
@@ -193,10 +198,10 @@ def name_embeddings(
 
 
 def clip_answers(
-    model: CLIP, tokenizer: Tokenizer, emoji: Emoji, templates: Sequence[str] = ("{}",)
+    model: CLIP, tokenizer: Tokenizer, emoji: Emoji, templates: Sequence[str] = TEMPLATES
 ) -> Answer:
-    """Zero-shot: a concept's score is the cosine between the picture, on white, and its name."""
-    classes = name_embeddings(model, tokenizer, emoji.names, templates)
+    """Zero-shot: a concept's score is the cosine between the picture, on white, and its name in some prompts."""
+    classes = name_embeddings(model, tokenizer, emoji.phrases, templates)
     return lambda pictures: encode_images(model, on_background(pictures.rgba)) @ classes.T
 
 
@@ -261,7 +266,10 @@ def _pictures_of(emoji: Emoji, style: str, concepts: Int[Tensor, " n"]) -> Emoji
 
 
 def _topk(
-    scores: Float[Tensor, "n concepts"], concept: Int[Tensor, " n"], candidates: Int[Tensor, " classes"], k: int
+    scores: Float[Tensor, "n concepts"],
+    concept: Int[Tensor, " n"],
+    candidates: Int[Tensor, " classes"],
+    k: int,
 ) -> float:
     """Top-k accuracy among the candidates."""
     place = torch.full((scores.shape[1],), -1)

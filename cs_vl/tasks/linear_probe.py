@@ -3,6 +3,7 @@
 No image tower is trained, so all images are encoded once, and fitting takes seconds.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -24,7 +25,7 @@ def minimise(loss: Callable[[], Float[Tensor, ""]], parameters: Sequence[Tensor]
         parameters: leaves with requires_grad, best in float64: float32's rounding hides the last steps.
 
     Raises:
-        RuntimeError: the loss falls on and on.
+        RuntimeError: the loss falls on and on, or is not finite.
     """
     optimizer = torch.optim.LBFGS(
         parameters, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0
@@ -36,15 +37,17 @@ def minimise(loss: Callable[[], Float[Tensor, ""]], parameters: Sequence[Tensor]
         value.backward()
         return value.detach()
 
-    before = float("inf")
+    before = math.inf
     for _ in range(200):
         # This is up to 20 steps of L-BFGS's own, and returns the loss in front of them.
         now = optimizer.step(loss_with_gradients).item()
-        if not now < before:
+        if not math.isfinite(now):
+            break
+        if now >= before:
             return
         before = now
     raise RuntimeError(
-        f"the loss still falls after 4,000 steps, and is {now:.4g}: has it a minimum?  Without a penalty, or "
+        f"the loss came to {now:.4g}, and to no minimum: is every feature finite?  Without a penalty, or "
         "with one of the wrong sign, it may have none"
     )
 
@@ -73,7 +76,7 @@ def linear_probe(
         biases changes no probability, so any of those is right.)
     """
     ### BEGIN SOLUTION
-    x = features.double()
+    x = features.detach().double()
     weight = x.new_zeros(num_classes, x.shape[1]).requires_grad_()
     bias = x.new_zeros(num_classes).requires_grad_()
 

@@ -37,7 +37,7 @@ def clip_train_step(
     """
     ### BEGIN SOLUTION
     *features, _ = model(images, ids, lengths)  # of the images, of the texts
-    loss = info_nce(*features, model.logit_scale.exp())
+    loss = info_nce(*features, scale=model.logit_scale.exp())
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

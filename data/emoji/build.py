@@ -127,14 +127,18 @@ MASS = frozenset(
     hourglass not done|palms up together|mount fuji|Santa Claus|Mrs. Claus|Mx Claus|input latin uppercase
     input latin lowercase|input latin letters|input numbers|input symbols|Aries|Taurus|Gemini|Cancer|Leo
     Virgo|Libra|Scorpio|Sagittarius|Capricorn|Aquarius|Pisces|Ophiuchus|mahjong red dragon|cricket game
-    thumbs up|thumbs down|no entry|customs|flower playing cards""".replace("\n", "|").replace("    ", "").split("|")
+    thumbs up|thumbs down|no entry|customs|flower playing cards""".replace("\n", "|")
+    .replace("    ", "")
+    .split("|")
 )
 THE = frozenset({"milky way", "Statue of Liberty", "Tokyo tower", "kaaba", "sign of the horns"})
 COUNTED = frozenset(  # singular nouns that end in s
     """glass bus compass cactus octopus dress cross lotus princess rhinoceros hippopotamus hibiscus abacus
     trolleybus minibus hourglass kiss fleur-de-lis""".split()
 )
-PREPOSITION = re.compile(r" (with|without|of|in|on|at|for|over|to|and|showing|pointing|fluttering|holding|playing|lifting) .*")
+PREPOSITION = re.compile(
+    r" (with|without|of|in|on|at|for|over|to|and|showing|pointing|fluttering|holding|playing|lifting) .*"
+)
 # Words that begin with the other kind of sound than their first letter says.
 VOWEL_SOUND = re.compile(r"[aeio]|u(?!ni[^nm])|hourglass|x-ray|[AEFIO]\b|(AB|ATM|ID|NG|OK|ON|END|SOS|UP)\b")
 CONSONANT_SOUND = re.compile(r"one|ewe|euro|unicorn")
@@ -337,6 +341,11 @@ def words(name: str) -> frozenset[str]:
     return frozenset(re.findall(r"[A-Za-zñ0-9]+(?:'s)?", name)) - SMALL_WORDS
 
 
+def may_be_held_out(name: str, subgroup: str) -> bool:
+    """Whether somebody who knows the words could know the picture."""
+    return subgroup not in NEVER_HELD_OUT and name not in IDIOMS and not MIRRORED.search(name)
+
+
 def colour_only(names: list[str]) -> list[bool]:
     """Whether another name differs from this one only in a colour word ("red heart", "blue heart")."""
     split_names = [name.replace("light blue", "light-blue").split() for name in names]
@@ -345,7 +354,7 @@ def colour_only(names: list[str]) -> list[bool]:
 
 
 def split(concepts: list[dict], candidates: set[int], seed: int) -> list[str]:
-    """"train", "selection" or "held_out" for each concept.
+    """ "train", "selection" or "held_out" for each concept.
 
     A concept can be set apart as long as each of its words stays in some training name.  Subgroups take
     turns, no group gives more than MOST, and both parts get their share of each group.
@@ -383,6 +392,42 @@ def split(concepts: list[dict], candidates: set[int], seed: int) -> list[str]:
     return parts
 
 
+# ---- Licences ----
+
+# By folder: the art's terms (SPDX) and whose it is.
+LICENCES = {
+    "twemoji": ("CC-BY-4.0", "Twemoji: Copyright Twitter, Inc and other contributors, and jdecked"),
+    "noto": ("Apache-2.0", "Noto Emoji and Noto Emoji v1: Copyright Google LLC"),
+    "fluent": ("MIT", "Fluent Emoji (flat, 3D, high contrast): Copyright (c) Microsoft Corporation"),
+    "fxemoji": ("Apache-2.0", "FxEmoji (Firefox OS Emoji): Copyright Mozilla Foundation"),
+    "openmoji": ("CC-BY-SA-4.0", "All emojis designed by OpenMoji, the open-source emoji and icon project"),
+}
+CHANGES = (
+    "Changed: rendered at 64 x 64 pixels and put side by side in one file.  Masks of parts, where there are "
+    "any, were computed from the drawings."
+)
+
+
+def write_licences(folders: dict[str, Path]) -> None:
+    """A LICENSE beside each atlas, and one for the names."""
+    for folder, (spdx, owner) in LICENCES.items():
+        text = read_json(folders["licences"] / f"licenses/{spdx}.json")["licenseText"]
+        if spdx == "MIT":
+            text = text.replace(
+                "Copyright (c) <year> <copyright holders>", "Copyright (c) Microsoft Corporation"
+            )
+        (HERE / folder / "LICENSE").write_text(
+            f"{owner}\nLicence: {spdx}.  {CHANGES}\n\n{text.strip()}\n", "utf-8"
+        )
+    cldr, emojibase = ((folders[name] / "LICENSE").read_text("utf-8") for name in ("cldr", "emojibase"))
+    (HERE / "LICENSE").write_text(
+        "names.json: names and keywords are Unicode CLDR's, groups and order emojibase's, under the licences "
+        "below.\nAll other files of this folder itself: as the rest of the course (MIT).\nThe pictures in the "
+        f"folders below have licences of their own.\n\n{cldr.strip()}\n\n----\n\n{emojibase.strip()}\n",
+        "utf-8",
+    )
+
+
 # ---- All of it ----
 
 
@@ -391,7 +436,9 @@ def draw_style(style: str, concepts: list[dict], folders: dict[str, Path]) -> li
     pictures = {i: render(source) for i, source in sources(style, concepts, folders).items()}
     present = [i for i in sorted(pictures) if pictures[i][..., 3].max() > 0]
     write_atlas(HERE / ATLASES[style], [pictures[i] for i in present])
-    print(f"{style}: {len(present)} pictures, {(HERE / ATLASES[style]).stat().st_size / 1e6:.2f} MB", flush=True)
+    print(
+        f"{style}: {len(present)} pictures, {(HERE / ATLASES[style]).stat().st_size / 1e6:.2f} MB", flush=True
+    )
     return present
 
 
@@ -403,9 +450,7 @@ def write_names(concepts: list[dict], present: dict[str, list[int]], folders: di
     candidates = {
         i
         for i in in_all
-        if meta["subgroups"][str(concepts[i]["subgroup"])] not in NEVER_HELD_OUT
-        and concepts[i]["name"] not in IDIOMS
-        and not MIRRORED.search(concepts[i]["name"])
+        if may_be_held_out(concepts[i]["name"], meta["subgroups"][str(concepts[i]["subgroup"])])
     }
     parts = split(concepts, candidates, SEED)
     named = {
@@ -440,6 +485,7 @@ def main(scratch: Path) -> None:
     folders = download(scratch)
     concepts = choose_concepts(folders)
     write_names(concepts, {style: draw_style(style, concepts, folders) for style in ATLASES}, folders)
+    write_licences(folders)
 
 
 def write_json(path: Path, value: dict) -> None:

@@ -139,7 +139,9 @@ def main(scratch: Path) -> None:
         (folder / f"{style}_parts.json").write_text(f"[\n{lines}\n]\n", "utf-8")
         parts = sum(len(tree) > 1 for tree in trees) / len(trees)
         subparts = sum(any(parent > 1 for parent in tree) for tree in trees) / len(trees)
-        print(f"{style}: {parts:.0%} have parts, {subparts:.0%} parts of parts, at most {max(map(len, trees))}")
+        print(
+            f"{style}: {parts:.0%} have parts, {subparts:.0%} parts of parts, at most {max(map(len, trees))}"
+        )
 
 
 if __name__ == "__main__":

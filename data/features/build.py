@@ -110,7 +110,10 @@ def main() -> None:
         raw[style] = image_features(net, emoji.rgba(style))
         print(style, tuple(raw[style].shape), flush=True)
     # Principal components of what training may see, and of nothing else.
-    rows = [raw[style][torch.isin(emoji.concepts(style), emoji.concepts(style, "train"))] for style in TRAIN_STYLES]
+    rows = [
+        raw[style][torch.isin(emoji.concepts(style), emoji.concepts(style, "train"))]
+        for style in TRAIN_STYLES
+    ]
     seen = torch.cat(rows)
     mean = seen.mean(dim=0)
     _, scales, components = torch.linalg.svd(seen - mean, full_matrices=False)

@@ -10,6 +10,9 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 export OMP_NUM_THREADS ?= 1
 JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
+# The assignments that the sample class has handed in.
+CLASS := a1_transformer a2_clip
+
 .PHONY: help grade test test-all lab build execute gate drift bench checkpoints lint setup clean
 .DEFAULT_GOAL := help
 
@@ -29,8 +32,13 @@ $(READY): pyproject.toml constraints.txt
 	@$(PIP) --no-deps open_clip_torch
 	@touch $@
 
-grade: $(READY)  ## grade the sample class and print the report's path
-	@$(BIN)/cs-vl grade a1_transformer autograder/sample_class/submitted --roster autograder/sample_class/roster.csv -o results
+grade: $(READY)  ## grade the sample class and print the reports' paths
+	@set -e; for a in $(CLASS); do \
+	  echo "== $$a"; \
+	  $(BIN)/cs-vl grade $$a autograder/sample_class/submitted --roster autograder/sample_class/roster.csv -o results/$$a; \
+	  echo; \
+	done; \
+	for a in $(CLASS); do echo "Report of $$a: $(CURDIR)/results/$$a/index.html"; done
 
 test: $(READY)  ## the fast tests (under 10 minutes on two cores)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
@@ -38,7 +46,7 @@ test: $(READY)  ## the fast tests (under 10 minutes on two cores)
 test-all: $(READY)  ## all tests, the slow ones too
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-lab: $(READY)  ## open the student edition in work/
+lab: $(READY)  ## open the student editions in work/
 	@$(BIN)/cs-vl lab
 
 build: $(READY)  ## notebooks, references and the sample class, from their sources
@@ -56,8 +64,8 @@ drift: $(READY)  ## whether all built files are current
 bench: $(READY)  ## measure time and memory against peers
 	@$(BIN)/python -m tests.bench
 
-checkpoints: $(READY)  ## train the committed checkpoints (none so far)
-	@echo "No assignment has a committed checkpoint yet: a1_transformer trains its models in the notebook."
+checkpoints: $(READY)  ## train the committed checkpoints again
+	@OMP_NUM_THREADS=$(JOBS) $(BIN)/python data/checkpoints/train.py
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

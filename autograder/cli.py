@@ -93,15 +93,15 @@ def build(
     """Make notebooks and stored references from their sources; nothing is executed."""
     from autograder.build.drift import store_references
     from autograder.build.notebooks import build_notebooks
-    from autograder.build.sample_class import ASSIGNMENT, write_class
+    from autograder.build.sample_class import CLASSES, write_class
 
     for name in assignments or ASSIGNMENTS:
         try:
             load_assignment(name)
             store_references(name)
             build_notebooks(name)
-            if name == ASSIGNMENT:
-                write_class()
+            if name in CLASSES:
+                write_class(name)
         except ValueError as error:
             raise fail(str(error)) from None
         typer.echo(f"built {name}")
@@ -143,8 +143,11 @@ def execute(
     from autograder.build.execute import execute as run
 
     for name in assignments or ASSIGNMENTS:
-        with console.status(f"running {name}"):
-            seconds = run(name)
+        try:
+            with console.status(f"running {name}"):
+                seconds = run(name)
+        except OSError as error:
+            raise fail(str(error)) from None
         typer.echo(f"executed {name} in {seconds:.0f} s")
 
 
@@ -153,7 +156,10 @@ def drift() -> None:
     """Whether all built files are current.  Status 1 when one is not."""
     from autograder.build.drift import find_drift
 
-    found = [sentence for name in ASSIGNMENTS for sentence in find_drift(name)]
+    try:
+        found = [sentence for name in ASSIGNMENTS for sentence in find_drift(name)]
+    except (ValueError, OSError) as error:
+        raise fail(str(error)) from None
     for sentence in found:
         typer.echo(f"drift: {sentence}")
     if not found:
@@ -168,10 +174,14 @@ def lab(
         bool, typer.Option("--prepare-only", help="lay it out, but open nothing")
     ] = False,
 ) -> None:
-    """Open the student edition in a work folder; what is in it already stays as it is."""
+    """Open the student editions in a work folder; what is in it already stays as it is."""
     from autograder.lab import open_lab, prepare
 
-    for notebook in prepare(work):
+    try:
+        notebooks = prepare(work)
+    except OSError as error:
+        raise fail(str(error)) from None
+    for notebook in notebooks:
         typer.echo(str(notebook))
     if not prepare_only:
         raise typer.Exit(open_lab(work))

@@ -162,12 +162,21 @@ def normalise(text: str) -> str:
 
 def haystack(name: str, data: bytes) -> str:
     """All that a file says, normalised, in every form in which an answer could stand there."""
+    if _is_binary(data):  # pictures, numbers: what can be read in them
+        return normalise("\n".join(run.decode() for run in _LEGIBLE.findall(data.replace(b"\0", b""))))
     text = _decode(data)
     texts: Iterable[str] = [text]
     if name.endswith((".ipynb", ".json")):
         with contextlib.suppress(ValueError):
             texts = _strings(json.loads(text))
     return "\n".join(normalise(form) for text in texts for form in _readings(text))
+
+
+_LEGIBLE = re.compile(rb"[\t\n\r -~]{%d,}" % SHORTEST)
+
+
+def _is_binary(data: bytes) -> bool:
+    return b"\0" in data and data[:2] not in (b"\xff\xfe", b"\xfe\xff")
 
 
 def _decode(data: bytes) -> str:

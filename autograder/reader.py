@@ -254,7 +254,10 @@ def _folders(folder: Path, assignment: str, remarks: list[str]) -> Iterator[Cand
             own = os.path.isdir(inner)
             # In nbgrader's layout other folders inside are other assignments.
             files = _notebooks(inner if own else entry, deep=own or not nbgrader)
-            yield _chosen([entry.name], files, assignment)
+            if nbgrader and not own and not files:
+                yield Candidate([entry.name], None, notes=["nothing was handed in"])
+            else:
+                yield _chosen([entry.name], files, assignment)
         elif match := CANVAS.match(entry.name):
             notes = ["handed in late (Canvas)"] if match["late"] else []
             readable = entry.suffix.lower() in SUFFIXES

@@ -1,4 +1,4 @@
-"""Make the zip that students get: the notebook, the wheel of the student edition, and how to start."""
+"""Make the zip that students get: the notebook, the wheel of the student edition with its data, and how to start."""
 
 import calendar
 import json
@@ -13,9 +13,8 @@ from pathlib import Path
 
 from build import BuildBackendException, ProjectBuilder
 
-from autograder.build.edition import build_edition
+from autograder.build.edition import add_data, build_edition, data_files, edition_version
 from autograder.build.notebooks import ROOT, student_path
-from cs_vl import __version__
 from cs_vl.checks.spec import Assignment
 
 DATE = (2020, 1, 1, 0, 0, 0)
@@ -30,10 +29,12 @@ README = """\
        .venv/bin/jupyter lab {notebook}
 
    Windows: `python` instead of `python3`, and `.venv\\Scripts\\` instead of `.venv/bin/`.
+   An environment of an earlier assignment will do, too: `pip install` puts this wheel in the place of that one.
    Linux without a graphics card: `.venv/bin/pip install torch --index-url https://download.pytorch.org/whl/cpu`
    first saves 2 GB.
    VS Code: open this folder, open the notebook, choose the kernel `.venv`.
-   Colab: upload the notebook, then the wheel into its files; the first cell installs it.
+   Colab: upload the notebook, then the wheel into its files.
+   The notebook's first cell installs the wheel where cs_vl is missing, or is another assignment's.
 
 2. Fill in each blank (`# YOUR CODE HERE`) and run the check below it.  Keep the line `@exercise` and the
    names as they are.
@@ -44,13 +45,16 @@ README = """\
 
 Hand in {notebook} alone.
 """
+DATA_NOTE = """
+The wheel holds data, too (`cs_vl/_data`); each folder there says where they come from, and its licence.
+"""
 
 
 def release(assignment: Assignment, out: Path) -> Path:
     """Write `out`/<assignment>.zip and return its path.
 
     Raises:
-        FileNotFoundError: the student notebook has not been built.
+        FileNotFoundError: the student notebook has not been built, or some data is missing.
         OSError: the wheel can't be built; with the builder's last line.
     """
     notebook = student_path(assignment.name)
@@ -61,6 +65,7 @@ def release(assignment: Assignment, out: Path) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         wheel = build_wheel(assignment.name, Path(scratch))
         readme = README.format(title=assignment.title, wheel=wheel.name, notebook=notebook.name)
+        readme += DATA_NOTE if data_files(assignment.name) else ""
         files = {
             notebook.name: notebook.read_bytes(),
             wheel.name: wheel.read_bytes(),
@@ -84,8 +89,8 @@ def build_wheel(assignment: str, scratch: Path) -> Path:
     """
     source = scratch / "source"
     source.mkdir()
-    build_edition(assignment, source)
-    (source / "pyproject.toml").write_text(_student_project(), encoding="utf-8")
+    add_data(assignment, build_edition(assignment, source))
+    (source / "pyproject.toml").write_text(_student_project(assignment), encoding="utf-8")
     shutil.copyfile(ROOT / "LICENSE", source / "LICENSE")
     wheels = scratch / "wheels"
 
@@ -105,7 +110,7 @@ def build_wheel(assignment: str, scratch: Path) -> Path:
         raise OSError(f"the wheel of the student edition can't be built: {error.exception}") from error
 
 
-def _student_project() -> str:
+def _student_project(assignment: str) -> str:
     """The course's pyproject.toml, less all that only TAs and authors need."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return f"""\
@@ -115,7 +120,7 @@ build-backend = "setuptools.build_meta"
 
 [project]
 name = "cs-vl"
-version = "{__version__}"
+version = "{edition_version(assignment)}"
 description = {json.dumps(project["description"] + " (student edition)")}
 requires-python = {json.dumps(project["requires-python"])}
 license = "MIT"
@@ -133,5 +138,5 @@ cs-vl = "cs_vl.cli:main"
 include = ["cs_vl*"]
 
 [tool.setuptools.package-data]
-"*" = ["*.json", "*.safetensors", "*.html"]
+"*" = ["*"]
 """

@@ -16,6 +16,7 @@ from cs_vl.checks.judge import Verdict
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, load_assignment
 from cs_vl.checks.submission import Submitted
 from cs_vl.checks.visible import visible_cases, visible_sentences
+from cs_vl.exercise import EDITION_OF
 
 app = typer.Typer(
     help="Vision + language foundation models from scratch: check your answers, grade a class.",
@@ -92,6 +93,11 @@ def guess_assignment(path: Path) -> str:
 def check_file(path: Path, assignment: Assignment) -> bool:
     """Check a file on the visible cases and print its cards; whether all exercises passed."""
     submission = read_submission(path)
+    if EDITION_OF in ASSIGNMENTS[: ASSIGNMENTS.index(assignment.name)]:
+        submission.notes.append(
+            f"the cs_vl that is installed here is the one of {EDITION_OF}: "
+            f"install the wheel that came with {assignment.name}"
+        )
     for exercise in assignment.exercises:
         visible_cases(exercise)  # a file that is missing or damaged is told before anything runs
     verdicts: list[Verdict] = []

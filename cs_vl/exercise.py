@@ -4,7 +4,7 @@ The same decorator stands on the answer in this library and on the blank in the 
 
 - In a notebook (or any file outside this package) it *registers* the function or class.
 - In the full library it does nothing: the answer runs.
-- In the *student edition* the answers' bodies are gone (`EDITION`, written by `make build`, lists them).
+- In the *student edition* of an assignment the answers' bodies are gone (`EDITION` lists them).
   There it replaces the function, or the named methods of a class, by one that forwards to what the
   student has registered, so that experiments run on the student's code in the library's frame.
 """
@@ -17,9 +17,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T", bound=Callable[..., Any])
 
-# In the student edition: {exercise name: [stripped methods]}, an empty list for a plain function.
 _EDITION_FILE = Path(__file__).with_name("student_edition.json")
-EDITION: dict[str, list[str]] = json.loads(_EDITION_FILE.read_text()) if _EDITION_FILE.exists() else {}
+_STORED = json.loads(_EDITION_FILE.read_text()) if _EDITION_FILE.exists() else {}
+# In a student edition: its assignment, and {exercise name: [stripped methods]}; a plain function has none.
+EDITION_OF: str = _STORED.get("assignment", "")
+EDITION: dict[str, list[str]] = _STORED.get("stripped", {})
 
 registered: dict[str, Any] = {}
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from nbgrader.nbgraderformat import MetadataValidator
+from packaging.version import Version
 
 import cs_vl
 from autograder.build import drift, execute, notebooks, sample_class
@@ -25,10 +27,14 @@ from autograder.build.notebooks import keep_outputs, solved_notebook, student_no
 from autograder.build.regions import BEGIN, END, BadRegion, find_region, free_names, strip, without_marks
 from autograder.references import build_visible
 from cs_vl.checks import visible, wire
+from cs_vl.checks.load import parse
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, Exercise, load_assignment
 from cs_vl.exercise import registered
 
 A1 = load_assignment("a1_transformer")
+every_assignment = pytest.mark.parametrize(
+    "assignment", [*map(load_assignment, ASSIGNMENTS)], ids=ASSIGNMENTS
+)
 EVERY = [(a, e) for a in map(load_assignment, ASSIGNMENTS) for e in a.exercises]
 every_exercise = pytest.mark.parametrize("exercise", [e for _, e in EVERY], ids=[e.name for _, e in EVERY])
 
@@ -190,8 +196,12 @@ SITE = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 
 
 @pytest.fixture(scope="module")
-def edition(tmp_path_factory) -> Path:
-    return editions.build_edition(A1.name, tmp_path_factory.mktemp("edition"))
+def edition_of(tmp_path_factory) -> Callable[[Assignment], Path]:
+    @cache
+    def make(assignment: Assignment) -> Path:
+        return editions.build_edition(assignment.name, tmp_path_factory.mktemp("edition"))
+
+    return make
 
 
 def in_edition(edition: Path, program: str) -> dict:
@@ -204,35 +214,50 @@ def in_edition(edition: Path, program: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_the_edition_holds_the_library_less_the_answers(edition):
+@every_assignment
+def test_the_edition_holds_the_library_less_the_answers(edition_of, assignment):
+    edition = edition_of(assignment)
     assert not list(edition.rglob("*.pyc"))
     library = {p.relative_to(editions.LIBRARY) for p in editions.LIBRARY.rglob("*") if p.is_file()}
     library = {p for p in library if "__pycache__" not in p.parts}
     there = {p.relative_to(edition) for p in edition.rglob("*") if p.is_file()}
     assert there - library == {Path("student_edition.json")} and library <= there
-    with_answers = {r.path.relative_to(editions.LIBRARY) for r in editions.stripped_regions(A1.name)}
+    every = {find_region(e).path.relative_to(editions.LIBRARY) for _, e in EVERY}
+    changed = {*every, Path("__init__.py")}  # answers or their marks are gone; the version is another
     for path in library:
         before, after = ((root / path).read_bytes() for root in (editions.LIBRARY, edition))
         assert b"### BEGIN" not in after and b"### END" not in after, path
-        assert (before != after) == (path in with_answers), path
+        assert (before != after) == (path in changed), path
     stubs = sum(
         text.count("raise NotImplementedError()") for text in (p.read_text() for p in edition.rglob("*.py"))
     )
-    assert stubs == len(A1.exercises)
+    assert stubs == len(editions.stripped_regions(assignment.name))
 
 
-def test_student_edition_json_lists_what_is_stripped(edition):
-    stored = json.loads((edition / "student_edition.json").read_text())
-    assert list(stored) == [e.name for e in A1.exercises]
-    classes = {name: methods for name, methods in stored.items() if methods}
-    assert set(classes) == {"MultiHeadAttention", "TransformerBlock", "PatchEmbed", "ViT"}
-    assert all(methods == ["forward"] for methods in classes.values())
+@every_assignment
+def test_student_edition_json_lists_what_is_stripped(edition_of, assignment):
+    stored = json.loads((edition_of(assignment) / "student_edition.json").read_text())
+    assert stored["assignment"] == assignment.name
+    stripped = [r.exercise for r in editions.stripped_regions(assignment.name)]
+    assert list(stored["stripped"]) == [e.name for e in stripped]
+    for exercise in stripped:
+        methods = ["forward"] if isinstance(exercise.answer, type) else []
+        assert stored["stripped"][exercise.name] == methods
 
 
-def test_every_module_imports_and_every_stub_says_which_exercise_is_missing(edition):
+def test_each_edition_has_a_version_of_its_own_later_ones_later():
+    versions = [Version(editions.edition_version(name)) for name in ASSIGNMENTS]
+    assert Version(cs_vl.__version__) < versions[0] and versions == sorted(set(versions))
+    assert {v.public for v in versions} == {cs_vl.__version__}
+    assert str(versions[1]) == f"{cs_vl.__version__}+a2"
+
+
+@every_assignment
+def test_every_module_imports_and_every_stub_says_which_exercise_is_missing(edition_of, assignment):
+    edition = edition_of(assignment)
     found = in_edition(
         edition,
-        """
+        f"""
         import importlib, json, pkgutil
         import cs_vl
         modules = [m.name for m in pkgutil.walk_packages(cs_vl.__path__, "cs_vl.")]
@@ -250,8 +275,8 @@ def test_every_module_imports_and_every_stub_says_which_exercise_is_missing(edit
         def blank(*_):
             raise NotImplementedError()
 
-        sentences, of_blanks = {}, {}
-        for e in load_assignment("a1_transformer").exercises:
+        sentences, of_blanks = {{}}, {{}}
+        for e in load_assignment({assignment.name!r}).exercises:
             answer = e.answer
             methods = EDITION[e.name]
             call = getattr(answer, methods[0]) if methods else answer
@@ -271,7 +296,7 @@ def test_every_module_imports_and_every_stub_says_which_exercise_is_missing(edit
     modules, sentences, of_blanks, file, autograder = found
     assert Path(file).parent == edition and autograder == "None"
     assert {"cs_vl.cli", "cs_vl.nn.vit", "cs_vl.checks.worker", "cs_vl.data.bpe"} <= set(modules)
-    assert list(sentences) == [e.name for e in A1.exercises]
+    assert list(sentences) == [e.name for e in assignment.exercises]
     for name, sentence in sentences.items():
         assert sentence.startswith(f"{name} is an exercise that is not written yet")
         assert sentence.endswith(".") and "\n" not in sentence
@@ -307,27 +332,54 @@ result = [*(float(torch.as_tensor(x).detach()) for x in numbers), tokenizer.deco
 """
 
 
-def test_the_library_runs_on_the_students_own(edition):
-    """Answers, typed into the notebook, leave a trace when they are called; the results are the full library's."""
+def typed_in(assignment: Assignment) -> list[str]:
+    """All answers as cells; each leaves a trace when it is called."""
     cells = []
-    for exercise in A1.exercises:
+    for exercise in assignment.exercises:
         region = find_region(exercise)
         cells += [region.imports, re.sub(BEGIN, f"trace.add({exercise.name!r})", region.source)]
+    return cells
+
+
+def test_the_library_runs_on_the_students_own(edition_of):
+    """The results are the full library's."""
     program = f"""
 import json
 trace = set()
-for cell in {cells!r}:
+for cell in {typed_in(A1)!r}:
     exec(compile(cell, "<cell>", "exec"), globals())
 trace.clear()
 exec({MODELS!r}, space := {{"__name__": "elsewhere"}})
 print(json.dumps([sorted(trace), space["result"]]))
 """
-    trace, theirs = in_edition(edition, program)
+    trace, theirs = in_edition(edition_of(A1), program)
     assert set(trace) == {e.name for e in A1.exercises}
     exec(MODELS, full := {"__name__": "elsewhere"})
     assert len(theirs) == len(full["result"])
     for a, b in zip(theirs, full["result"], strict=True):
         assert a == (b if isinstance(b, str) else pytest.approx(b, rel=1e-4, abs=1e-5))
+
+
+@every_assignment
+def test_each_name_of_the_library_stands_for_the_students_own(edition_of, assignment):
+    """Where the library's own name is called, the student's answer runs and gives what is expected."""
+    program = f"""
+import json
+trace = set()
+for cell in {typed_in(assignment)!r}:
+    exec(compile(cell, "<cell>", "exec"), globals())
+from cs_vl.checks.spec import load_assignment
+from cs_vl.checks.visible import judge_here
+found = {{}}
+assignment = load_assignment({assignment.name!r})
+for e in assignment.exercises:
+    trace.clear()
+    e.stages[0].probe(e.answer, e.draw(e.stages[0], 1)[0])
+    found[e.name] = [e.answer.__module__, e.name in trace]
+print(json.dumps(found))
+"""
+    found = in_edition(edition_of(assignment), program)
+    assert found == {e.name: [e.module, True] for e in assignment.exercises}
 
 
 def test_answers_of_earlier_assignments_ship_solved(tmp_path, monkeypatch):
@@ -341,46 +393,91 @@ def test_answers_of_earlier_assignments_ship_solved(tmp_path, monkeypatch):
     assert editions.solved_exercises("first") == []
     assert editions.solved_exercises("second") == [e.name for e in first]
     second = editions.build_edition("second", tmp_path)
-    assert list(json.loads((second / "student_edition.json").read_text())) == [e.name for e in rest]
+    stored = json.loads((second / "student_edition.json").read_text())
+    assert list(stored["stripped"]) == [e.name for e in rest]
     by_hand = (second / "nn" / "by_hand.py").read_text()
     for exercise in first:
         assert without_marks(find_region(exercise).source) in by_hand
     assert strip(find_region(A1["layer_norm"]).source) in by_hand
     # The first assignment's students see neither answers of the second.
     earlier = editions.build_edition("first", tmp_path)
-    assert len(json.loads((earlier / "student_edition.json").read_text())) == len(A1.exercises)
+    stored = json.loads((earlier / "student_edition.json").read_text())
+    assert len(stored["stripped"]) == len(A1.exercises)
+
+
+@pytest.fixture
+def some_data(tmp_path, monkeypatch) -> Path:
+    """A course of two assignments, each with some data."""
+    for name in (
+        "a/one.txt",
+        "a/LICENSE",
+        "a/build.py",
+        "a/.cache",
+        "a/in/two.webp",
+        "b/three.txt",
+        "c/four.txt",
+    ):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    monkeypatch.setattr(editions, "DATA_FOLDER", tmp_path / "data")
+    monkeypatch.setattr(editions, "DATA", {ASSIGNMENTS[0]: ("a",), ASSIGNMENTS[1]: ("b/three.txt",)})
+    return tmp_path
+
+
+def test_an_edition_gets_the_data_of_its_assignment_and_of_earlier_ones_without_scripts(some_data):
+    first = {"a/one.txt", "a/LICENSE", "a/in/two.webp"}
+    for name, expected in ((ASSIGNMENTS[0], first), (ASSIGNMENTS[1], {*first, "b/three.txt"})):
+        edition = some_data / name
+        editions.add_data(name, edition)
+        there = {p.relative_to(edition / "_data").as_posix() for p in edition.rglob("*") if p.is_file()}
+        assert there == expected
+        assert all((edition / "_data" / inside).read_text() == inside for inside in there)
+
+
+def test_data_that_are_missing_get_a_sentence(some_data):
+    shutil.rmtree(some_data / "data" / "b")
+    assert editions.data_files(ASSIGNMENTS[0])
+    with pytest.raises(FileNotFoundError, match=r"data/b/three.txt of a2_clip is missing: "):
+        editions.data_files(ASSIGNMENTS[1])
+
+
+def test_every_assignment_says_which_data_it_needs():
+    assert list(editions.DATA) == list(ASSIGNMENTS)
+    assert all(editions.data_files(name) or not editions.DATA[name] for name in ASSIGNMENTS)
 
 
 # --- notebooks -------------------------------------------------------------------------------------------
 
 
 @cache
-def solved_text() -> str:
-    return nbformat.writes(solved_notebook(A1))
+def solved_text(assignment: Assignment) -> str:
+    return nbformat.writes(solved_notebook(assignment))
 
 
-def solved() -> nbformat.NotebookNode:
-    return nbformat.reads(solved_text(), as_version=4)
+def solved(assignment: Assignment = A1) -> nbformat.NotebookNode:
+    return nbformat.reads(solved_text(assignment), as_version=4)
 
 
 @cache
-def student_text() -> str:
-    return nbformat.writes(student_notebook(solved()))
+def student_text(assignment: Assignment) -> str:
+    return nbformat.writes(student_notebook(solved(assignment)))
 
 
-def student() -> nbformat.NotebookNode:
-    return nbformat.reads(student_text(), as_version=4)
+def student(assignment: Assignment = A1) -> nbformat.NotebookNode:
+    return nbformat.reads(student_text(assignment), as_version=4)
 
 
 def graded(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
     return {c.metadata.nbgrader.grade_id: c for c in notebook.cells if "nbgrader" in c.metadata}
 
 
+@every_assignment
 @pytest.mark.parametrize("make", [solved, student])
-def test_a_directive_becomes_imports_blank_and_check(make):
-    notebook = make()
+def test_a_directive_becomes_imports_blank_and_check(make, assignment):
+    notebook = make(assignment)
     ids = [c.id for c in notebook.cells]
-    for exercise in A1.exercises:
+    for exercise in assignment.exercises:
         at = ids.index(f"imports-{exercise.name}")
         assert ids[at : at + 3] == [f"imports-{exercise.name}", exercise.name, f"check-{exercise.name}"]
         imports, blank, check = notebook.cells[at : at + 3]
@@ -398,15 +495,15 @@ def test_a_directive_becomes_imports_blank_and_check(make):
     MetadataValidator().validate_nb(notebook)
 
 
-def test_a_notebook_is_worth_100_points_10_of_them_by_a_person():
-    points = {
-        name: c.metadata.nbgrader.points for name, c in graded(student()).items() if c.metadata.nbgrader.grade
-    }
+@every_assignment
+def test_a_notebook_is_worth_100_points_10_of_them_by_a_person(assignment):
+    cells = graded(student(assignment))
+    points = {name: c.metadata.nbgrader.points for name, c in cells.items() if c.metadata.nbgrader.grade}
     written = {name: p for name, p in points.items() if name.startswith("written-")}
     assert sum(points.values()) == 100
-    assert sum(written.values()) == 10 and len(written) == 2
+    assert sum(written.values()) == 10 and 2 <= len(written) <= 3
     for name in written:
-        cell = graded(student())[name]
+        cell = cells[name]
         assert (
             cell.cell_type == "markdown"
             and cell.metadata.nbgrader.solution
@@ -414,31 +511,36 @@ def test_a_notebook_is_worth_100_points_10_of_them_by_a_person():
         )
 
 
-def test_the_student_notebook_holds_no_answer_no_output_no_hidden_test():
-    text, notebook = student_text(), student()
+@every_assignment
+def test_the_student_notebook_holds_no_answer_no_output_no_hidden_test(assignment):
+    text, notebook = student_text(assignment), student(assignment)
     for word in ("BEGIN", "SOLUTION", "HIDDEN", "autograder", "executed"):
         assert word not in text, word
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == [] and cell.execution_count is None
-    for exercise in A1.exercises:
+    with_answers = graded(solved(assignment))
+    for exercise in assignment.exercises:
         assert graded(notebook)[exercise.name].source.count("# YOUR CODE HERE") == 1
-        assert "check_hidden" in graded(solved())[f"check-{exercise.name}"].source
-    for name, cell in graded(solved()).items():
+        assert "check_hidden" in with_answers[f"check-{exercise.name}"].source
+    for name, cell in with_answers.items():
         if name.startswith("written-"):
             answer = cell.source.replace(BEGIN, "").replace(END, "").strip()
-            assert len(answer) > 100 and answer not in text
+            assert len(answer) > 100 and answer not in text and json.dumps(answer)[1:-1] not in text
             assert graded(notebook)[name].source == "YOUR ANSWER HERE"
 
 
-def test_run_all_goes_on_after_story_cells_only_in_the_student_notebook():
+@every_assignment
+def test_run_all_goes_on_after_story_cells_only_in_the_student_notebook(assignment):
     def going_on(notebook):
         return [c for c in notebook.cells if "raises-exception" in c.metadata.get("tags", [])]
 
-    story = [c for c in student().cells[1:] if c.cell_type == "code" and "nbgrader" not in c.metadata]
-    assert going_on(student()) == story and len(story) > 5
-    assert going_on(solved()) == []  # there an error must stop the build
-    assert student().cells[0].metadata["tags"] == ["install"] and "%pip install" in student().cells[0].source
+    first, *rest = student(assignment).cells
+    story = [c for c in rest if c.cell_type == "code" and "nbgrader" not in c.metadata]
+    assert going_on(student(assignment)) == story and len(story) > 5
+    assert going_on(solved(assignment)) == []  # there an error must stop the build
+    assert first.metadata["tags"] == ["install"] and "%pip install" in first.source
+    assert editions.wheel_name(assignment.name) in first.source
 
 
 def test_a_rebuild_is_identical(tmp_path, monkeypatch, committed):
@@ -560,7 +662,7 @@ def current(tmp_path_factory, references) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         redirect(monkeypatch, folder, references)
         notebooks.build_notebooks(A1.name)
-        sample_class.write_class()
+        sample_class.write_class(A1.name)
         wire.save(visible.reference_path(A1.name), references)
         executed = nbformat.read(notebooks.solved_path(A1.name), as_version=4)
         executed.metadata["cs_vl"]["executed"] = execute.state_hash(executed)
@@ -576,10 +678,17 @@ def course(current, references, tmp_path, monkeypatch):
     return shutil.copytree(current, tmp_path / "course")
 
 
-@pytest.mark.parametrize("assignment", ASSIGNMENTS)
+@every_assignment
 def test_the_committed_files_are_current(assignment):
     """All but the figures of the solved notebooks: `make drift` asks for those, too."""
-    assert [s for s in drift.find_drift(assignment) if "make execute" not in s] == []
+    assert [s for s in drift.find_drift(assignment.name) if "make execute" not in s] == []
+
+
+@every_assignment
+def test_the_stored_references_are_small(assignment):
+    """They are in the repository and in every zip: a case should show a mistake, not weigh."""
+    path = visible.reference_path(assignment.name)
+    assert sum(path.with_suffix(end).stat().st_size for end in (".json", ".safetensors")) < 3 * 2**20
 
 
 def edited(path: Path, change) -> None:
@@ -602,7 +711,7 @@ def edited(path: Path, change) -> None:
     ids=["source", "cell gone", "cell more", "points", "tags", "notebook metadata"],
 )
 def test_a_changed_notebook_is_found(course, monkeypatch, path_of, change):
-    monkeypatch.setattr(sample_class, "ASSIGNMENT", "")  # it would change, too
+    monkeypatch.setattr(sample_class, "CLASSES", {})  # it would change, too
     edited(path_of(A1.name), change)
     found = [s for s in drift.find_drift(A1.name) if "make execute" not in s]
     assert len(found) == 1 and "/".join(path_of(A1.name).parts[-3:]) in found[0] and "make build" in found[0]
@@ -685,30 +794,41 @@ def test_alike(a, b, same):
 
 @pytest.fixture
 def library(tmp_path, monkeypatch):
-    """A library of one file and data of one file, in place of the course's; and the hash of a notebook."""
-    module, data = tmp_path / "library" / "cs_vl" / "nn.py", tmp_path / "library" / "data" / "numbers.json"
+    """A library of two files and data of one file, in place of the course's; and the hash of a notebook."""
+    module, data = tmp_path / "library" / "cs_vl" / "nn.py", tmp_path / "data" / "numbers" / "one.json"
     for path in (module, data):
         path.parent.mkdir(parents=True)
     monkeypatch.setattr(cs_vl, "__file__", str(module.with_name("__init__.py")))
-    monkeypatch.setattr(execute, "ROOT", tmp_path / "library")
+    monkeypatch.setattr(editions, "DATA_FOLDER", tmp_path / "data")
+    monkeypatch.setattr(execute, "DATA_FOLDER", tmp_path / "data")
+    monkeypatch.setattr(editions, "DATA", {A1.name: ("numbers",), ASSIGNMENTS[1]: ("more",)})
     module.write_text('"""A file."""\n\ndef f(x):\n    """Twice."""\n    return 2 * x\n')
+    module.with_name("other.py").write_text("x = 1\n")
     data.write_text("[1]")
 
-    def hash_of(source: str = "f(1)") -> str:
+    def hash_of(source: str = "from cs_vl.nn import f\n%time f(1)") -> str:
         cells = [nbformat.v4.new_markdown_cell("story"), nbformat.v4.new_code_cell(source)]
-        return execute.state_hash(nbformat.v4.new_notebook(cells=cells))
+        return execute.state_hash(
+            nbformat.v4.new_notebook(cells=cells, metadata={"cs_vl": {"assignment": A1.name}})
+        )
 
     return module, data, hash_of
 
 
 def test_the_hash_changes_with_code_cells_and_data(library):
     module, data, hash_of = library
-    hashes = [hash_of(), hash_of("f(2)")]
+    hashes = [hash_of(), hash_of("from cs_vl.nn import f\nf(2)"), hash_of("f(2)")]
     module.write_text("def f(x):\n    return 3 * x\n")
     hashes.append(hash_of())
-    module.rename(module.with_name("other.py"))
+    module.write_text("def f(x):\n    from cs_vl import other\n    return 3 * x\n")
+    hashes.append(hash_of())
+    module.with_name("other.py").write_text("x = 2\n")  # reached by way of the first
+    hashes.append(hash_of())
+    module.rename(module.with_name("third.py"))
     hashes.append(hash_of())
     data.write_text("[2]")
+    hashes.append(hash_of())
+    data.rename(data.with_name("two.json"))
     hashes.append(hash_of())
     assert len(set(hashes)) == len(hashes)
 
@@ -721,6 +841,40 @@ def test_the_hash_does_not_change_with_words_and_layout(library):
     )
     (data.parent / "README.md").write_text("where the numbers come from")
     assert hash_of() == before
+
+
+def test_the_hash_does_not_change_with_what_the_notebook_cannot_use(library):
+    module, data, hash_of = library
+    before = hash_of()
+    module.with_name("other.py").write_text("x = 3\n")
+    (data.parents[1] / "more").mkdir()
+    (data.parents[1] / "more" / "of_the_next_assignment.json").write_text("[3]")
+    (data.parent / "build.py").write_text("[1]")
+    assert hash_of() == before
+
+
+@every_assignment
+def test_the_hash_covers_all_modules_of_the_library_that_the_notebook_loads(assignment):
+    sources = [c.source for c in solved(assignment).cells if c.cell_type == "code" and "%pip" not in c.source]
+    imports = [
+        ast.unparse(node)
+        for source in sources
+        for node in ast.walk(parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom) and "autograder" not in ast.unparse(node)
+    ]
+    program = "\n".join(
+        [
+            *dict.fromkeys(imports),
+            f"import json, sys, cs_vl.checks.{assignment.name}",
+            "print(json.dumps([name for name in sys.modules if name.split('.')[0] == 'cs_vl']))",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    loaded = set(json.loads(done.stdout)) if done.returncode == 0 else done.stderr
+    reached = set(execute.import_closure([*sources, f"import cs_vl.checks.{assignment.name}"]))
+    assert loaded <= reached
+    later = ASSIGNMENTS[ASSIGNMENTS.index(assignment.name) + 1 :]
+    assert reached.isdisjoint({"cs_vl.cli", *(f"cs_vl.checks.{name}" for name in later)})
 
 
 def test_an_old_hash_is_found(course):
@@ -738,7 +892,8 @@ def test_execute_keeps_figures_and_the_hash(committed, monkeypatch):
     monkeypatch.setattr(notebooks, "ROOT", committed)
     path = notebooks.solved_path(A1.name)
     cells = [nbformat.v4.new_code_cell("x = 20", id="one"), nbformat.v4.new_code_cell("x + 22", id="two")]
-    notebooks.write(nbformat.v4.new_notebook(cells=cells, metadata={"cs_vl": {}}), path)
+    metadata = {"cs_vl": {"assignment": A1.name}}
+    notebooks.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
     execute.execute(A1.name)
     done = nbformat.read(path, as_version=4)
     assert done.cells[1].outputs[0].data["text/plain"] == "42"

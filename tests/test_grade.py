@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 import autograder.cli
 import autograder.grade
 from autograder.build.notebooks import student_path
-from autograder.build.sample_class import FOLDER, answers, fill
+from autograder.build.sample_class import CLASSES, FOLDER, answers, fill
 from autograder.grade import Grader, Result, grade_class
 from autograder.journal import Journal
 from autograder.known import load_known
@@ -32,12 +32,12 @@ from autograder.references import unseen
 from autograder.report import write_report
 from cs_vl.checks.cells import Cell
 from cs_vl.checks.compare import compare
-from cs_vl.checks.spec import load_assignment
+from cs_vl.checks.spec import ASSIGNMENTS, Assignment, load_assignment
 from cs_vl.checks.submission import Submitted
 from cs_vl.checks.visible import VISIBLE_SEED, references
 from cs_vl.checks.worker import Worker
 
-A1 = load_assignment("a1_transformer")
+A1, A2 = map(load_assignment, ASSIGNMENTS[:2])
 FULL = sum(exercise.points for exercise in A1.exercises)
 SECRET = "4711"
 STUDENTS = (
@@ -45,9 +45,18 @@ STUDENTS = (
 )  # fmt: skip
 
 
-def command(submissions: Path, results: Path, *more: str) -> list[str]:
-    grade = [sys.executable, "-m", "cs_vl.cli", "grade", A1.name, str(submissions), "-o", str(results)]
-    return [*grade, "--roster", str(FOLDER / "roster.csv"), "--jobs", "2", "--seconds", "5", *more]
+def command(submissions: Path, results: Path, assignment: Assignment = A1) -> list[str]:
+    grade = [
+        sys.executable,
+        "-m",
+        "cs_vl.cli",
+        "grade",
+        assignment.name,
+        str(submissions),
+        "-o",
+        str(results),
+    ]
+    return [*grade, "--roster", str(FOLDER / "roster.csv"), "--jobs", "2", "--seconds", "5"]
 
 
 def results_of(folder: Path) -> dict[str, Result]:
@@ -64,8 +73,8 @@ def grade_id(cell) -> str:
     return cell.metadata.get("nbgrader", {}).get("grade_id", "")
 
 
-def cells_of(student: str) -> list:
-    path = FOLDER / "submitted" / student / A1.name / f"{A1.name}.ipynb"
+def cells_of(student: str, assignment: Assignment = A1) -> list:
+    path = FOLDER / "submitted" / student / assignment.name / f"{assignment.name}.ipynb"
     return nbformat.read(path, as_version=4).cells
 
 
@@ -78,12 +87,10 @@ def new_results(folder: Path) -> Path:
 # --- the sample class --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def graded(tmp_path_factory) -> Path:
+def grade_class_of(assignment: Assignment, root: Path) -> Path:
     """The sample class, graded by the command line into a folder with a relative name."""
-    root = tmp_path_factory.mktemp("class")
     results = new_results(root / "results")
-    arguments = command(FOLDER / "submitted", Path("results"))
+    arguments = command(FOLDER / "submitted", Path("results"), assignment)
     done = subprocess.run(arguments, cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Traceback" not in done.stderr
@@ -91,6 +98,16 @@ def graded(tmp_path_factory) -> Path:
     assert "\x1b" not in done.stderr + done.stdout
     assert f"Report: {results.resolve() / 'index.html'}" in done.stdout
     return results
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory) -> Path:
+    return grade_class_of(A1, tmp_path_factory.mktemp("class"))
+
+
+@pytest.fixture(scope="module")
+def graded_a2(tmp_path_factory) -> Path:
+    return grade_class_of(A2, tmp_path_factory.mktemp("class"))
 
 
 def test_everybody_has_the_expected_score(graded):
@@ -111,10 +128,11 @@ def test_everybody_has_the_expected_score(graded):
         assert points == ("" if result.points is None else f"{result.points:g}")
 
 
-def test_the_answers_written_differently_are_written_differently():
-    ada, barbara = ({grade_id(c): c.source for c in cells_of(who)} for who in ("ada", "barbara"))
-    different = [e.name for e in A1.exercises if ada[e.name].split() != barbara[e.name].split()]
-    assert len(different) >= 0.8 * len(A1.exercises)
+@pytest.mark.parametrize("assignment", [A1, A2], ids=ASSIGNMENTS[:2])
+def test_the_answers_written_differently_are_written_differently(assignment):
+    ada, barbara = ({grade_id(c): c.source for c in cells_of(who, assignment)} for who in ("ada", "barbara"))
+    different = [e.name for e in assignment.exercises if ada[e.name].split() != barbara[e.name].split()]
+    assert len(different) >= 0.8 * len(assignment.exercises)
 
 
 def test_half_is_blank(graded):
@@ -165,6 +183,43 @@ def test_an_endless_story_and_a_deleted_check_cost_nothing(graded):
     results = results_of(graded)
     assert results["katherine"].points == results["leslie"].points == FULL
     assert results["katherine"].seconds < 5 * max(results["ada"].seconds, 2)
+
+
+def test_a2s_class_has_the_expected_scores(graded_a2):
+    results = results_of(graded_a2)
+    handed_in = {student for student, result in results.items() if result.status != "no file"}
+    assert handed_in == set(CLASSES[A2.name]) and len(handed_in) == 8
+    assert {results[student].status for student in handed_in} == {"graded"}
+    half = A2.exercises[: len(A2.exercises) // 2]
+    assert results["ada"].points == results["barbara"].points == FULL
+    assert results["charles"].points == sum(e.points for e in half)  # the endless training costs nothing
+    assert results["maryam"].points == 0
+    assert results["ada"].awaiting == 10 and results["maryam"].awaiting == 0
+    assert results["jun"].notes == results["nobody"].notes == ["nothing was handed in"]
+
+
+@pytest.mark.parametrize(
+    ("student", "exercise", "mistake"),
+    [
+        ("edsger", "siglip_loss", "mean_over_all_pairs"),
+        ("fatima", "info_nce_numpy_backward", "one_over_b_missing"),
+        ("goran", "clamp_logit_scale", "upper_bound_not_a_logarithm"),
+    ],
+)
+def test_a_misconception_of_a2_is_named(graded_a2, student, exercise, mistake):
+    result = results_of(graded_a2)[student]
+    (wrong,) = [v for v in result.verdicts if not v.passed]
+    assert (wrong.exercise, wrong.status, wrong.mistake) == (exercise, "failed", mistake)
+    assert wrong.sentence == load_known(A2.name)[exercise].sentences[mistake]
+    assert result.points == FULL - wrong.out_of + wrong.points < FULL
+
+
+def test_the_whole_matrix_is_over_the_memory_cap_though_its_numbers_are_right(graded_a2):
+    result = results_of(graded_a2)["hana"]
+    (wrong,) = [v for v in result.verdicts if not v.passed]
+    assert wrong.exercise == "siglip_chunked" and wrong.stages[0].status == "passed"
+    assert 0 < wrong.points < wrong.out_of
+    assert re.search("memory|chunk|at a time|at once|bytes", wrong.sentence), wrong
 
 
 def test_again_only_what_changed_is_graded(graded, tmp_path):
@@ -502,7 +557,7 @@ def test_a_worker_ends_with_its_judge(tmp_path):
     judge = f"""
 import sys, time
 from cs_vl.checks.cells import Cell
-from cs_vl.checks.spec import load_assignment
+from cs_vl.checks.spec import ASSIGNMENTS, Assignment, load_assignment
 from cs_vl.checks.worker import Worker
 worker = Worker(); e = load_assignment("{A1.name}")["softmax"]
 worker.load("{A1.name}", [Cell(1, "code", "def softmax(x, axis=-1):\\n    while True:\\n        pass")])

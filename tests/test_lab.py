@@ -1,4 +1,4 @@
-"""`make lab`: the student edition in a work folder, with a kernel and a command of its own."""
+"""`make lab`: the student editions in a work folder, each with a kernel and a command of its own."""
 
 import json
 import subprocess
@@ -11,16 +11,18 @@ from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 
 from autograder import lab
+from autograder.build.edition import DATA_FOLDER, data_files, edition_version, stripped_regions
 from autograder.build.notebooks import student_path
-from cs_vl.checks.spec import load_assignment
+from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
 
 A1 = load_assignment("a1_transformer")
+every_assignment = pytest.mark.parametrize("name", ASSIGNMENTS)
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("lab") / "my work"  # a space, as in many home folders
-    assert lab.prepare(folder) == [folder / A1.name / f"{A1.name}.ipynb"]
+    assert lab.prepare(folder) == [folder / name / f"{name}.ipynb" for name in ASSIGNMENTS]
     return folder
 
 
@@ -32,78 +34,102 @@ def inside(work, monkeypatch) -> Path:
     return work
 
 
-def python(work: Path, program: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    command = [work / ".student" / lab.SCRIPTS / lab.PYTHON, "-c", program]
-    return subprocess.run(command, cwd=cwd or work / A1.name, capture_output=True, text=True, timeout=120)
+def python(work: Path, program: str, name: str = A1.name) -> subprocess.CompletedProcess:
+    command = [work / name / ".student" / lab.SCRIPTS / lab.PYTHON, "-c", program]
+    return subprocess.run(command, cwd=work / name, capture_output=True, text=True, timeout=120)
 
 
-def test_the_notebook_is_the_students(work):
-    assert (work / A1.name / f"{A1.name}.ipynb").read_bytes() == student_path(A1.name).read_bytes()
-    assert [p.name for p in sorted(work.iterdir())] == [".jupyter", ".student", A1.name]
+@every_assignment
+def test_the_notebook_is_the_students(work, name):
+    def without_kernel(path: Path) -> tuple[dict, dict]:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        return notebook["metadata"].pop("kernelspec"), notebook
+
+    kernel, mine = without_kernel(work / name / f"{name}.ipynb")
+    assert mine == without_kernel(student_path(name))[1]
+    assert kernel["name"] == ("python3" if name == A1.name else name)
+    assert [p.name for p in sorted(work.iterdir())] == sorted([".jupyter", *ASSIGNMENTS])
+    assert [p.name for p in sorted((work / name).iterdir())] == [".student", f"{name}.ipynb"]
 
 
 def test_an_edited_notebook_stays_and_the_edition_is_refreshed(tmp_path):
-    (notebook,) = lab.prepare(tmp_path)
-    edition = next(tmp_path.rglob("student_edition.json")).parent
+    notebook, *_ = lab.prepare(tmp_path)
+    environment = tmp_path / A1.name / ".student"
+    edition = next(environment.rglob("student_edition.json")).parent
     notebook.write_text("my answers")
     (tmp_path / A1.name / "notes.txt").write_text("my notes")
     (edition / "nn" / "attention.py").write_text("spoilt")
     (edition / "old.py").write_text("of an older version")
     (edition / "student_edition.json").unlink()
-    (tmp_path / ".student" / lab.SCRIPTS / lab.PYTHON).unlink()  # as after an update of Python
+    (environment / lab.SCRIPTS / lab.PYTHON).unlink()  # as after an update of Python
     lab.prepare(tmp_path)
     assert notebook.read_text() == "my answers"
     assert (tmp_path / A1.name / "notes.txt").read_text() == "my notes"
     assert "raise NotImplementedError()" in (edition / "nn" / "attention.py").read_text()
     assert not (edition / "old.py").exists()
-    assert len(json.loads((edition / "student_edition.json").read_text())) == len(A1.exercises)
+    assert json.loads((edition / "student_edition.json").read_text())["assignment"] == A1.name
     assert python(tmp_path, "import cs_vl").returncode == 0
 
 
-def test_the_environment_has_the_edition_and_no_answers(work):
+@every_assignment
+def test_the_environment_has_its_edition_and_data_and_no_answers(work, name):
     done = python(
         work,
         "import json, sys, torch, cs_vl\n"
+        "from importlib.metadata import version\n"
         "from cs_vl.exercise import EDITION\n"
         "try:\n    import autograder\nexcept ModuleNotFoundError:\n    autograder = None\n"
-        "print(json.dumps([cs_vl.__file__, torch.__file__, sorted(EDITION), str(autograder), sys.path]))",
+        "told = cs_vl.__version__, version('cs_vl')\n"
+        "print(json.dumps([cs_vl.__file__, torch.__file__, list(EDITION), str(autograder), sys.path, told]))",
+        name,
     )
     assert done.returncode == 0, done.stderr
-    file, torch_file, stripped, autograder, path = json.loads(done.stdout)
-    assert Path(file).is_relative_to(work / ".student")
+    file, torch_file, stripped, autograder, path, told = json.loads(done.stdout)
+    assert Path(file).is_relative_to(work / name / ".student")
     assert not Path(torch_file).is_relative_to(work)  # borrowed
-    assert stripped == sorted(e.name for e in A1.exercises)
+    assert stripped == [region.exercise.name for region in stripped_regions(name)]
     assert autograder == "None"
+    assert told == [edition_version(name)] * 2
     root = Path(lab.__file__).parents[1]
     assert root not in map(Path, path)
+    data = Path(file).with_name("_data")
+    assert {p.relative_to(data) for p in data.rglob("*") if p.is_file()} == {
+        p.relative_to(DATA_FOLDER) for p in data_files(name)
+    }
 
 
-def test_the_command_works_and_has_no_ta_commands(inside):
-    def cs_vl(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            ["cs-vl", *arguments], cwd=inside / A1.name, capture_output=True, text=True, timeout=120
-        )
+def cs_vl(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["cs-vl", *arguments], cwd=folder, capture_output=True, text=True, timeout=120)
 
-    checked = cs_vl("check", f"{A1.name}.ipynb")
-    assert checked.returncode == 1 and checked.stdout.count("is not written yet.") == len(A1.exercises), (
-        checked.stderr
-    )
-    helped = cs_vl("--help")
+
+@every_assignment
+def test_the_command_on_the_path_checks_every_notebook(inside, name):
+    exercises = load_assignment(name).exercises
+    checked = cs_vl(inside / name, "check", f"{name}.ipynb")
+    assert checked.returncode == 1, checked.stderr
+    assert checked.stdout.count("is not written yet.") == len(exercises)
+    assert "note:" not in checked.stdout
+
+
+def test_the_command_has_no_ta_commands(inside):
+    helped = cs_vl(inside, "--help")
     assert helped.returncode == 0 and "Usage: cs-vl " in helped.stdout
-    refused = cs_vl("release", A1.name)
+    refused = cs_vl(inside, "release", A1.name)
     assert refused.returncode == 2 and "No such command" in refused.stderr
 
 
-def test_jupyter_finds_the_students_kernel(inside):
-    spec = KernelSpecManager().get_kernel_spec("python3")
-    assert Path(spec.argv[0]) == inside / ".student" / lab.SCRIPTS / lab.PYTHON
-    assert spec.display_name == "Python 3 (student edition)"
+@every_assignment
+def test_jupyter_finds_the_kernel_that_the_notebook_asks_for(inside, name):
+    asked = nbformat.read(inside / name / f"{name}.ipynb", as_version=4).metadata.kernelspec
+    spec = KernelSpecManager().get_kernel_spec(asked.name)
+    assert Path(spec.argv[0]) == inside / name / ".student" / lab.SCRIPTS / lab.PYTHON
+    assert spec.display_name == asked.display_name == f"Python 3 ({name})"
 
 
-def run_all(notebook: nbformat.NotebookNode, work: Path) -> None:
-    """Execute a notebook as JupyterLab does: with the kernel called python3, in the notebook's folder."""
-    resources = {"metadata": {"path": str(work / A1.name)}}
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+def run_all(notebook: nbformat.NotebookNode, work: Path, name: str = A1.name) -> None:
+    """Execute a notebook as JupyterLab does: with the kernel that it asks for, in its folder."""
+    resources = {"metadata": {"path": str(work / name)}}
+    NotebookClient(notebook, timeout=120, resources=resources).execute()
 
 
 def test_run_all_with_blanks_runs_on_the_edition_and_goes_on_to_the_end(inside):
@@ -116,7 +142,7 @@ def test_run_all_with_blanks_runs_on_the_edition_and_goes_on_to_the_end(inside):
         cell.source = cell.source.replace("20_000", "200").replace("set_num_threads(2)", "set_num_threads(1)")
     run_all(notebook, inside)
     for cell in (where, command):
-        assert cell.outputs[0].text.startswith(str(inside / ".student"))
+        assert cell.outputs[0].text.startswith(str(inside / A1.name / ".student"))
     cells = {c.metadata.get("nbgrader", {}).get("grade_id"): c for c in notebook.cells}
     for exercise in A1.exercises:
         (card,) = cells[f"check-{exercise.name}"].outputs
@@ -139,8 +165,34 @@ def test_a_written_exercise_is_used_by_the_librarys_models(inside):
         "from cs_vl.nn.masks import language_model_mask as the_librarys\nthe_librarys('causal', 3)",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-    run_all(notebook, inside)
+    run_all(notebook, inside)  # it names no kernel: the first assignment's
     assert notebook.cells[1].outputs[0].data["text/plain"] == "'mine'"
+
+
+def test_who_begins_with_a_later_assignment_has_the_earlier_ones_solved(inside):
+    """Its notebook, less the story, with another one in its place."""
+    name = ASSIGNMENTS[-1]
+    notebook = nbformat.read(inside / name / f"{name}.ipynb", as_version=4)
+    notebook.cells = notebook.cells[:1] + [c for c in notebook.cells if "nbgrader" in c.metadata]
+    story = [
+        "import torch\nfrom cs_vl.nn.vit import ViT\ntorch.manual_seed(0)",
+        "ViT(image_size=8, patch_size=4, dim=8, depth=2, heads=2)(torch.zeros(1, 3, 8, 8)).pooled.shape",
+        "import cs_vl\nprint(cs_vl.__file__)",
+        "!command -v cs-vl",
+        "from cs_vl.data.emoji import load_emoji\nlen(load_emoji(size=32, styles=('twemoji',)).names)",
+    ]
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in story]
+    run_all(notebook, inside, name)
+    install, (_, shape, where, command, count) = notebook.cells[0], notebook.cells[-5:]
+    assert install.outputs == []
+    assert shape.outputs[0].data["text/plain"] == "torch.Size([1, 8])"
+    assert int(count.outputs[0].data["text/plain"]) > 1000
+    for cell in (where, command):
+        assert cell.outputs[0].text.startswith(str(inside / name / ".student"))
+    cells = {c.metadata.get("nbgrader", {}).get("grade_id"): c for c in notebook.cells}
+    for exercise in load_assignment(name).exercises:
+        (card,) = cells[f"check-{exercise.name}"].outputs
+        assert f"{exercise.name} is not written yet." in card.data["text/plain"]
 
 
 def test_open_lab_starts_jupyter_there(work, monkeypatch):
@@ -155,7 +207,9 @@ def test_open_lab_starts_jupyter_there(work, monkeypatch):
     assert lab.open_lab(work) == 3
     assert called["command"][1:] == ["-m", "jupyterlab", str(work)]
     assert called["env"]["JUPYTER_PATH"].split(lab.os.pathsep) == [str(work / ".jupyter"), "elsewhere"]
-    assert called["env"]["PATH"].split(lab.os.pathsep)[0] == str(work / ".student" / lab.SCRIPTS)
+    assert called["env"]["PATH"].split(lab.os.pathsep)[0] == str(
+        work / ASSIGNMENTS[-1] / ".student" / lab.SCRIPTS
+    )
 
 
 def test_a_notebook_that_is_not_built_gets_a_sentence(tmp_path, monkeypatch):

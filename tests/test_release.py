@@ -5,10 +5,13 @@ import html
 import json
 import py_compile
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -18,94 +21,153 @@ from pygments.formatters import HtmlFormatter, TerminalFormatter
 from pygments.lexers import PythonLexer
 
 from autograder import leaks, release
-from autograder.build.edition import LIBRARY
+from autograder.build.edition import (
+    DATA_FOLDER,
+    LIBRARY,
+    data_files,
+    edition_version,
+    solved_exercises,
+    stripped_regions,
+    wheel_name,
+)
 from autograder.build.notebooks import solved_path, source_path, student_path
-from autograder.build.regions import BEGIN, END, find_region
-from autograder.build.sample_class import PROSE, answers, fill, written_ids
+from autograder.build.regions import BEGIN, END, find_region, without_marks
+from autograder.build.sample_class import answers, fill
 from autograder.known import load_known
 from autograder.leaks import Leak, find_leaks, haystack, normalise, secret_statements
-from cs_vl import __version__
-from cs_vl.checks.spec import load_assignment
+from cs_vl.checks.spec import ASSIGNMENTS, Assignment, find_exercise, load_assignment
 
 A1 = load_assignment("a1_transformer")
-WHEEL = f"cs_vl-{__version__}-py3-none-any.whl"
+WHEEL = wheel_name(A1.name)
+LARGEST = {"a1_transformer": 5, "a2_clip": 40}  # MB of a zip
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory) -> Path:
-    return release.release(A1, tmp_path_factory.mktemp("out"))
+def archive_of(tmp_path_factory) -> Callable[[Assignment], Path]:
+    @cache
+    def make(assignment: Assignment) -> Path:
+        return release.release(assignment, tmp_path_factory.mktemp("out"))
+
+    return make
+
+
+@pytest.fixture(scope="module", params=ASSIGNMENTS)
+def assignment(request) -> Assignment:
+    return load_assignment(request.param)
 
 
 @pytest.fixture(scope="module")
-def unpacked(archive, tmp_path_factory) -> Path:
+def wheel(assignment) -> str:
+    return wheel_name(assignment.name)
+
+
+@pytest.fixture(scope="module")
+def archive(archive_of, assignment) -> Path:
+    return archive_of(assignment)
+
+
+@pytest.fixture(scope="module")
+def unpacked(archive, assignment, tmp_path_factory) -> Path:
     """The zip's folder, as a student has it."""
     folder = tmp_path_factory.mktemp("student")
     with zipfile.ZipFile(archive) as file:
         file.extractall(folder)
-    return folder / A1.name
+    return folder / assignment.name
 
 
 # --- what is in it ---------------------------------------------------------------------------------------
 
 
-def test_the_zip_holds_notebook_wheel_and_readme(archive, unpacked):
+def test_the_zip_holds_notebook_wheel_and_readme(archive, unpacked, assignment, wheel):
+    name = assignment.name
     with zipfile.ZipFile(archive) as file:
         entries = {entry.filename: entry for entry in file.infolist()}
-    assert set(entries) == {f"{A1.name}/{name}" for name in (f"{A1.name}.ipynb", WHEEL, "README.md")}
+    assert set(entries) == {f"{name}/{inside}" for inside in (f"{name}.ipynb", wheel, "README.md")}
     for entry in entries.values():
         assert (
             entry.external_attr >> 16 == 0o644
         )  # a zip without modes unpacks into files that nobody may read
         assert entry.compress_type == zipfile.ZIP_DEFLATED
-    assert (unpacked / f"{A1.name}.ipynb").read_bytes() == student_path(A1.name).read_bytes()
-    install = nbformat.read(unpacked / f"{A1.name}.ipynb", as_version=4).cells[0]
-    assert WHEEL in install.source
-    assert archive.stat().st_size < 10 * 2**20
+    assert (unpacked / f"{name}.ipynb").read_bytes() == student_path(name).read_bytes()
+    install = nbformat.read(unpacked / f"{name}.ipynb", as_version=4).cells[0]
+    assert wheel in install.source
+    assert archive.stat().st_size < LARGEST[name] * 2**20
 
 
-def test_the_readme_names_what_is_there(unpacked):
+def test_the_readme_names_what_is_there(unpacked, assignment, wheel):
     text = (unpacked / "README.md").read_text()
-    for name in (A1.title, f"{A1.name}.ipynb", WHEEL, "cs-vl check", "Windows", "VS Code", "Colab"):
+    for name in (
+        assignment.title,
+        f"{assignment.name}.ipynb",
+        wheel,
+        "cs-vl check",
+        "Windows",
+        "VS Code",
+        "Colab",
+    ):
         assert name in text, name
     assert "{" not in text
+    assert ("licence" in text) == bool(data_files(assignment.name))
 
 
-def wheel_files(unpacked: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(unpacked / WHEEL) as file:
+@pytest.fixture(scope="module")
+def files(unpacked, wheel) -> dict[str, bytes]:
+    """What is in the wheel."""
+    with zipfile.ZipFile(unpacked / wheel) as file:
         return {name: file.read(name) for name in file.namelist()}
 
 
-def test_the_wheel_holds_the_student_edition_alone(unpacked):
-    files = wheel_files(unpacked)
-    assert {name.split("/")[0] for name in files} == {"cs_vl", f"cs_vl-{__version__}.dist-info"}
+def test_the_wheel_holds_the_student_edition_alone(files, assignment):
+    information = f"cs_vl-{edition_version(assignment.name)}.dist-info"
+    assert {name.split("/")[0] for name in files} == {"cs_vl", information}
     assert not [name for name in files if name.endswith((".pyc", ".pyo", ".so"))]
     library = {str(p.relative_to(LIBRARY.parent)) for p in LIBRARY.rglob("*") if p.is_file()}
     library = {name for name in library if "__pycache__" not in name}
-    data = {"cs_vl/student_edition.json"}
-    assert {name for name in files if name.startswith("cs_vl/")} == library | data
-    assert len(json.loads(files["cs_vl/student_edition.json"])) == len(A1.exercises)
-    assert f"cs_vl-{__version__}.dist-info/licenses/LICENSE" in files
+    data = {f"cs_vl/_data/{p.relative_to(DATA_FOLDER).as_posix()}": p for p in data_files(assignment.name)}
+    assert {name for name in files if name.startswith("cs_vl/")} == {
+        *library,
+        *data,
+        "cs_vl/student_edition.json",
+    }
+    assert all(files[name] == path.read_bytes() for name, path in data.items())
+    assert not [name for name in data if name.endswith(".py")]
+    edition = json.loads(files["cs_vl/student_edition.json"])
+    assert edition["assignment"] == assignment.name
+    assert list(edition["stripped"]) == [r.exercise.name for r in stripped_regions(assignment.name)]
+    assert f"{information}/licenses/LICENSE" in files
 
 
-def test_the_wheels_metadata_asks_for_what_a_student_needs(unpacked):
-    files = wheel_files(unpacked)
-    metadata = email.message_from_bytes(files[f"cs_vl-{__version__}.dist-info/METADATA"])
-    assert (metadata["Name"], metadata["Version"], metadata["Requires-Python"]) == (
-        "cs-vl",
-        __version__,
-        ">=3.11",
-    )
+def test_data_come_with_their_licences(files, assignment):
+    """In each folder that holds pictures, numbers or texts, or above it, somebody says whose they are."""
+    names = [Path(name) for name in files if name.startswith("cs_vl/_data/")]
+    told = {p.parent for p in names if re.match("(?i)licen[cs]e|copying|readme|notice|attribution", p.name)}
+    assert {p for p in names if told.isdisjoint(p.parents)} == set()
+
+
+def test_answers_of_earlier_assignments_ship_solved(files, assignment):
+    for name in ASSIGNMENTS:
+        for exercise in load_assignment(name).exercises:
+            text = files[exercise.module.replace(".", "/") + ".py"].decode()
+            solved = without_marks(find_region(exercise).source) in text
+            assert solved == (exercise.name in solved_exercises(assignment.name)), exercise.name
+
+
+def test_the_wheels_metadata_asks_for_what_a_student_needs(files, assignment):
+    version = edition_version(assignment.name)
+    metadata = email.message_from_bytes(files[f"cs_vl-{version}.dist-info/METADATA"])
+    assert (metadata["Name"], metadata["Version"]) == ("cs-vl", version)
+    assert metadata["Requires-Python"] == ">=3.11"
     needed = [r.split(";")[0].lower() for r in metadata.get_all("Requires-Dist")]
     assert any(r.startswith("torch") for r in needed)
     for word in ("nbgrader", "build", "setuptools", "pytest", "transformers", "hypothesis"):
         assert not [r for r in needed if r.startswith(word)]
     assert set(metadata.get_all("Provides-Extra")) == {"lab", "watch"}
-    assert b"cs-vl = cs_vl.cli:main" in files[f"cs_vl-{__version__}.dist-info/entry_points.txt"]
-    assert b"autograder" not in files[f"cs_vl-{__version__}.dist-info/entry_points.txt"]
+    assert b"cs-vl = cs_vl.cli:main" in files[f"cs_vl-{version}.dist-info/entry_points.txt"]
+    assert b"autograder" not in files[f"cs_vl-{version}.dist-info/entry_points.txt"]
 
 
-def test_the_same_sources_give_the_same_zip(archive, tmp_path):
-    assert release.release(A1, tmp_path).read_bytes() == archive.read_bytes()
+def test_the_same_sources_give_the_same_zip(archive, assignment, tmp_path):
+    assert release.release(assignment, tmp_path).read_bytes() == archive.read_bytes()
 
 
 def test_a_notebook_that_is_not_built_gets_a_sentence(tmp_path, monkeypatch):
@@ -117,10 +179,8 @@ def test_a_notebook_that_is_not_built_gets_a_sentence(tmp_path, monkeypatch):
 
 
 def test_a_wheel_that_cannot_be_built_gets_a_sentence(tmp_path, monkeypatch):
-    project = release._student_project()
-    monkeypatch.setattr(
-        release, "_student_project", lambda: project.replace('version = "', 'version = "not one ')
-    )
+    project = release._student_project(A1.name).replace('version = "', 'version = "not one ')
+    monkeypatch.setattr(release, "_student_project", lambda name: project)
     with pytest.raises(OSError, match=r"the wheel of the student edition can't be built: .+"):
         release.build_wheel(A1.name, tmp_path)
 
@@ -129,13 +189,13 @@ def test_a_wheel_that_cannot_be_built_gets_a_sentence(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def python(unpacked, tmp_path_factory) -> Path:
+def python(unpacked, wheel, tmp_path_factory) -> Path:
     """A fresh environment with the wheel in it, and this one's packages, so that nothing is downloaded."""
     environment = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     base = {"base": str(environment), "platbase": str(environment)}
     packages = Path(sysconfig.get_path("purelib", "venv", vars=base))
-    with zipfile.ZipFile(unpacked / WHEEL) as file:
+    with zipfile.ZipFile(unpacked / wheel) as file:
         file.extractall(packages)
     (packages / "borrowed.pth").write_text(
         f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n"
@@ -147,11 +207,13 @@ def run(python: Path, *arguments: str | Path, cwd: Path) -> subprocess.Completed
     return subprocess.run([python, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
-def test_with_blanks_every_cell_but_the_story_runs_and_each_check_says_one_sentence(python, unpacked):
+def test_with_blanks_every_cell_but_the_story_runs_and_each_check_says_one_sentence(
+    python, unpacked, assignment
+):
     """As the kernel does it: one cell after the other in `__main__`."""
-    notebook = nbformat.read(unpacked / f"{A1.name}.ipynb", as_version=4)
+    notebook = nbformat.read(unpacked / f"{assignment.name}.ipynb", as_version=4)
     cells = [c.source for c in notebook.cells if c.cell_type == "code" and "nbgrader" in c.metadata]
-    assert len(cells) == 3 * len(A1.exercises)
+    assert len(cells) == 3 * len(assignment.exercises)
     program = f"""
 import cs_vl
 assert {str(python.parents[1])!r} in cs_vl.__file__
@@ -161,25 +223,48 @@ for cell in {cells!r}:
     done = run(python, "-c", program, cwd=unpacked)
     assert (done.returncode, done.stderr) == (0, "")
     said = re.findall(r"(?m)^○ (\w+): 0 of .* points\n  (.*)$", done.stdout)
-    assert said == [(e.name, f"{e.name} is not written yet.") for e in A1.exercises]
+    assert said == [(e.name, f"{e.name} is not written yet.") for e in assignment.exercises]
     assert done.stdout.count("\n") == 2 * len(said)
 
 
-def test_cs_vl_check_with_blanks(python, unpacked):
-    done = run(python, "-m", "cs_vl.cli", "check", f"{A1.name}.ipynb", cwd=unpacked)
+def test_cs_vl_check_with_blanks(python, unpacked, assignment):
+    done = run(python, "-m", "cs_vl.cli", "check", f"{assignment.name}.ipynb", cwd=unpacked)
     assert done.returncode == 1, done.stderr
-    assert done.stdout.count("is not written yet.") == len(A1.exercises)
-    assert f"0 of {len(A1.exercises)} exercises pass: 0 of 90 points" in done.stdout
+    assert done.stdout.count("is not written yet.") == len(assignment.exercises)
+    assert f"0 of {len(assignment.exercises)} exercises pass: 0 of 90 points" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+    assert "note:" not in done.stdout
 
 
-def test_cs_vl_check_with_the_answers(python, unpacked):
-    blank = nbformat.read(unpacked / f"{A1.name}.ipynb", as_version=4)
-    written = {grade_id: PROSE for grade_id in written_ids(blank)}
-    nbformat.write(fill(blank, {**answers(A1), **written}), unpacked / f"{A1.name}_mine.ipynb")
-    done = run(python, "-m", "cs_vl.cli", "check", f"{A1.name}_mine.ipynb", cwd=unpacked)
+def test_cs_vl_check_with_the_answers(python, unpacked, assignment):
+    name, all_ = assignment.name, len(assignment.exercises)
+    blank = nbformat.read(unpacked / f"{name}.ipynb", as_version=4)
+    nbformat.write(fill(blank, answers(assignment)), unpacked / f"{name}_mine.ipynb")
+    done = run(python, "-m", "cs_vl.cli", "check", f"{name}_mine.ipynb", cwd=unpacked)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(A1.exercises)} of {len(A1.exercises)} exercises pass: 90 of 90 points" in done.stdout
+    assert f"{all_} of {all_} exercises pass: 90 of 90 points" in done.stdout
+
+
+def test_an_earlier_edition_is_noticed(python, unpacked, assignment):
+    """With the wheel of an assignment installed, the notebooks of later ones say what to do."""
+    index = ASSIGNMENTS.index(assignment.name)
+    for later in ASSIGNMENTS[index + 1 :]:
+        shutil.copyfile(student_path(later), unpacked / f"{later}.ipynb")
+        done = run(python, "-m", "cs_vl.cli", "check", f"{later}.ipynb", cwd=unpacked)
+        assert (
+            f"installed here is the one of {assignment.name}: install the wheel that came with {later}"
+            in (done.stdout)
+        )
+
+
+def test_data_are_found_where_the_wheel_is_installed(python, unpacked, assignment):
+    """And nowhere else: no repository, no network."""
+    for path in data_files(assignment.name)[:50]:
+        name = path.relative_to(DATA_FOLDER).as_posix()
+        program = f"from cs_vl.data.files import data_file; print(data_file({name!r}))"
+        done = run(python, "-c", program, cwd=unpacked)
+        assert Path(done.stdout.strip()).is_relative_to(python.parents[1]), done.stderr
+        break
 
 
 def test_only_student_commands_are_there(python, unpacked):
@@ -189,24 +274,52 @@ def test_only_student_commands_are_there(python, unpacked):
     assert helped.returncode == 0 and "check" in helped.stdout and "release" not in helped.stdout
 
 
-def test_pip_installs_the_wheel(unpacked, tmp_path):
-    target = tmp_path / "target"
-    command = [
-        "-m",
-        "pip",
-        "install",
-        "--no-deps",
-        "--no-index",
-        "--disable-pip-version-check",
-        "--target",
-        target,
-        WHEEL,
-    ]
-    done = run(Path(sys.executable), *command, cwd=unpacked)
-    assert done.returncode == 0, done.stderr
-    assert (target / "cs_vl" / "student_edition.json").exists()
-    assert "cs_vl.cli" in (target / "bin" / "cs-vl").read_text()
-    assert not (target / "autograder").exists()
+@pytest.fixture(scope="module")
+def with_pip(tmp_path_factory) -> Path:
+    """A fresh environment with pip and IPython, but no cs_vl."""
+    environment = tmp_path_factory.mktemp("with_pip")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    base = {"base": str(environment), "platbase": str(environment)}
+    packages = Path(sysconfig.get_path("purelib", "venv", vars=base))
+    borrowed = tmp_path_factory.mktemp("borrowed")
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if "cs_vl" not in path.name and path.suffix != ".pth":
+            (borrowed / path.name).symlink_to(path)
+    (packages / "borrowed.pth").write_text(f"{borrowed}\n")
+    return Path(sysconfig.get_path("scripts", "venv", vars=base)) / "python"
+
+
+def test_pip_puts_one_edition_in_the_place_of_another_and_the_first_cell_asks_it_to(
+    archive_of, with_pip, tmp_path
+):
+    """As a student goes from assignment to assignment, and back, in one environment; without a network."""
+    pip = """
+import subprocess, sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+def install(line):
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", *line.split()[1:]]
+    subprocess.run(command, check=True)
+shell.register_magic_function(install, magic_name="pip")
+"""
+    state = "import cs_vl, cs_vl.exercise as e; print(cs_vl.__version__, e.EDITION_OF, len(e.EDITION))"
+    for name in [*ASSIGNMENTS, ASSIGNMENTS[0]]:
+        with zipfile.ZipFile(archive_of(load_assignment(name))) as file:
+            file.extractall(tmp_path)
+        folder = tmp_path / name
+        cell = nbformat.read(folder / f"{name}.ipynb", as_version=4).cells[0].source
+        aside = (folder / wheel_name(name)).rename(tmp_path / "aside")
+        done = run(with_pip, "-c", f"{pip}\nshell.run_cell({cell!r})", cwd=folder)
+        assert f"put {wheel_name(name)} beside this notebook" in done.stdout, done
+        aside.rename(folder / wheel_name(name))
+        for said in ("Successfully installed|^$", "^$"):  # the second time there is nothing to do
+            done = run(with_pip, "-c", f"{pip}\nshell.run_cell({cell!r})", cwd=folder)
+            assert done.returncode == 0 and re.search(said, done.stdout), done
+        done = run(with_pip, "-c", state, cwd=tmp_path)
+        stripped = len(stripped_regions(name))
+        assert done.stdout.split() == [edition_version(name), name, str(stripped)], done
+    assert not list(with_pip.parents[1].rglob("autograder"))
+    assert "cs_vl.cli" in with_pip.with_name("cs-vl").read_text()
 
 
 # --- leaks -----------------------------------------------------------------------------------------------
@@ -273,6 +386,8 @@ PLACES = {
     "place/commented out in lines.py": b"# scores = (q @ k.mT\n#     / math.sqrt(q.shape[-1]))\n",
     "place/docstring.py": f'"""For example:\n\n    {STATEMENT}\n"""\n'.encode(),
     "place/string.py": f"HINT = {STATEMENT!r}\n".encode(),
+    "place/picture.webp": b"RIFF\0\0\x01\0WEBP" + bytes(range(256)) + STATEMENT.encode() + b"\xff\0",
+    "place/wide.safetensors": bytes(8) + STATEMENT.encode("utf-16-le"),
     "place/not python.py": f"def f(:\n    {STATEMENT}\n".encode(),
     "place/README.md": f"# Hints\n\n```python\n{STATEMENT}\n```\n".encode(),
     "place/quoted.md": b"> scores = (q @ k.mT\n>     / math.sqrt(q.shape[-1]))\n",
@@ -313,10 +428,10 @@ INNOCENT = {
 
 
 @pytest.fixture(scope="module")
-def found(archive, tmp_path_factory) -> dict[str, list[Leak]]:
+def found(archive_of, tmp_path_factory) -> dict[str, list[Leak]]:
     """What is found in a zip with all of that in it, by file."""
     folder = tmp_path_factory.mktemp("planted")
-    with zipfile.ZipFile(archive) as original:
+    with zipfile.ZipFile(archive_of(A1)) as original:
         wheel = original.read(f"{A1.name}/{WHEEL}")
     (folder / WHEEL).write_bytes(wheel)
     with zipfile.ZipFile(
@@ -347,8 +462,8 @@ def found(archive, tmp_path_factory) -> dict[str, list[Leak]]:
     return by_file
 
 
-def test_the_released_zip_holds_no_answer(archive):
-    assert find_leaks(archive, A1) == []
+def test_the_released_zip_holds_no_answer(archive, assignment):
+    assert find_leaks(archive, assignment) == []
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -384,22 +499,26 @@ def test_nothing_innocent_is_found(found):
     }
 
 
-def test_every_exercise_and_alternative_has_secrets():
-    secrets = secret_statements(A1)
+@pytest.mark.parametrize("name", ASSIGNMENTS)
+def test_every_exercise_and_alternative_has_secrets(name):
+    secrets = secret_statements(load_assignment(name))
     by_exercise: dict[str, list[str]] = {}
     for statement, name in secrets.items():
         by_exercise.setdefault(name, []).append(statement)
-    assert set(by_exercise) == {*(e.name for e in A1.exercises), "a written answer"}
-    for exercise in A1.exercises:
+    stripped = [region.exercise for region in stripped_regions(name)]
+    assert set(by_exercise) == {*(e.name for e in stripped), "a written answer"}
+    for exercise in stripped:
         region = haystack("region.py", find_region(exercise).source.encode())
         assert [s for s in by_exercise[exercise.name] if s in region], exercise.name
-        for name, alternative in load_known(A1.name)[exercise.name].alternatives.items():
+        for known, alternative in load_known(find_exercise(exercise.name)[0].name)[
+            exercise.name
+        ].alternatives.items():
             module = sys.modules[alternative.__module__]
             text = haystack("known.py", Path(str(module.__file__)).read_bytes())
-            assert [s for s in secrets if s in text], name
+            assert [s for s in secrets if s in text], known
 
 
-def test_idioms_of_the_given_parts_are_no_secret_but_longer_statements_are(archive, monkeypatch):
+def test_idioms_of_the_given_parts_are_no_secret_but_longer_statements_are(archive_of, monkeypatch):
     secrets = secret_statements(A1)
     assert (
         normalise("for block in self.blocks:") not in secrets
@@ -407,7 +526,8 @@ def test_idioms_of_the_given_parts_are_no_secret_but_longer_statements_are(archi
     listed = {normalise(statement) for statement in leaks.GIVEN}
     assert not listed & secrets.keys()
     monkeypatch.setattr(leaks, "GIVEN", ())
-    assert {leak.statement for leak in find_leaks(archive, A1)} == listed
+    every = [load_assignment(name) for name in ASSIGNMENTS]
+    assert {leak.statement for a in every for leak in find_leaks(archive_of(a), a)} == listed
 
 
 def test_what_is_given_does_not_depend_on_what_was_built(monkeypatch):

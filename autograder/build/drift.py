@@ -19,7 +19,7 @@ RTOL, ATOL = 1e-3, 1e-4  # between machines
 def find_drift(assignment: str) -> list[str]:
     """One sentence for each built file that is not current."""
     found = [*_notebooks(assignment), *_references(assignment)]
-    if assignment == sample_class.ASSIGNMENT:
+    if assignment in sample_class.CLASSES:
         found += _sample_class(assignment)
     return [*found, *_execution(assignment)]
 

@@ -3,36 +3,89 @@
 import ast
 import base64
 import hashlib
+import re
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
 import cs_vl
-from autograder.build.notebooks import ROOT, solved_path, write
+from autograder.build.edition import DATA_FOLDER, data_files
+from autograder.build.notebooks import solved_path, write
+from cs_vl.checks.load import parse
 
 LIMIT_SECONDS = 1800
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def state_hash(notebook: nbformat.NotebookNode) -> str:
-    """A hash of all that the outputs depend on: the cells, the library's code, the data.
+    """A hash of all that the outputs depend on: the cells, the modules that they reach, the assignment's data.
 
-    Comments, docstrings, layout and the version of Python leave it as it is.
+    Comments, docstrings, layout and the version of Python leave it as it is; so do the install cell, the modules and
+    the data of other assignments.
+
+    Raises:
+        FileNotFoundError: some of the data is missing.
     """
+    assignment = notebook.metadata["cs_vl"]["assignment"]
     digest = hashlib.sha256()
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            digest.update(cell.source.encode())
-    library = Path(cs_vl.__file__).parent
-    for path in sorted(library.rglob("*.py")):
-        digest.update(str(path.relative_to(library)).encode())
-        digest.update(repr(_shape(ast.parse(path.read_text(encoding="utf-8")))).encode())
-    for path in sorted((ROOT / "data").rglob("*")):
-        if path.is_file() and not path.name.endswith((".md", ".pyc")):
+    sources = [
+        cell.source
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "install" not in cell.metadata.get("tags", [])
+    ]
+    for source in sources:
+        digest.update(source.encode())
+    # `check` imports the assignment's checks by name.
+    for module, tree in sorted(import_closure([*sources, f"import cs_vl.checks.{assignment}"]).items()):
+        digest.update(module.encode())
+        digest.update(repr(_shape(tree)).encode())
+    for path in data_files(assignment):
+        if path.suffix != ".md":
+            digest.update(str(path.relative_to(DATA_FOLDER)).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def import_closure(sources: Iterable[str]) -> dict[str, ast.Module]:
+    """{module: its syntax tree} of all modules of the library that some cells import, directly or through others."""
+    found: dict[str, ast.Module] = {}
+    todo = [name for source in sources for name in _imported(parse(source))]
+    while todo:
+        name = todo.pop()
+        path = _module_path(name)
+        if path and name not in found:
+            found[name] = ast.parse(path.read_text(encoding="utf-8"))
+            todo += _imported(found[name])
+    return found
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """What may be modules of the library in a file's imports, packages on the way included, and in its strings.
+
+    Raises:
+        ValueError: a relative import.
+    """
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"`{ast.unparse(node)}`: write imports with their full names")
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):  # an exercise's module
+            names = [node.value] if re.fullmatch(r"cs_vl(\.\w+)+", node.value) else []
+        for parts in (name.split(".") for name in names):
+            if parts[0] == "cs_vl":
+                yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def _module_path(name: str) -> Path | None:
+    base = Path(cs_vl.__file__).parents[1].joinpath(*name.split("."))
+    return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
 
 
 def _shape(node: object) -> object:
@@ -58,9 +111,11 @@ def execute(assignment: str) -> float:
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell fails.
+        FileNotFoundError: some data is missing.
     """
     path = solved_path(assignment)
     notebook = nbformat.read(path, as_version=4)
+    executed = state_hash(notebook)
     start = time.perf_counter()
     NotebookClient(
         notebook, timeout=LIMIT_SECONDS, resources={"metadata": {"path": str(path.parent)}}
@@ -75,7 +130,7 @@ def execute(assignment: str) -> float:
             if tag.startswith("figure:"):
                 _save_figure(cell, path.parent / "figures" / f"{tag.removeprefix('figure:')}.png")
     notebook.metadata["language_info"] = {"name": "python"}
-    notebook.metadata["cs_vl"]["executed"] = state_hash(notebook)
+    notebook.metadata["cs_vl"]["executed"] = executed
     write(notebook, path)
     return seconds
 

@@ -17,6 +17,7 @@ from nbconvert.preprocessors import ClearMetadataPreprocessor
 from nbformat import NotebookNode
 from nbgrader import preprocessors as nbg
 
+from autograder.build.edition import edition_label, wheel_name
 from autograder.build.regions import BEGIN, END, find_region
 from cs_vl import __version__
 from cs_vl.checks.spec import Assignment, load_assignment
@@ -25,12 +26,25 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = 3  # of nbgrader's cell metadata
 DIRECTIVES = {"exercise", "written", "points", "tags"}
 
-INSTALL = f"""\
-# Where cs_vl is missing (Colab, a new environment), install the wheel that came with this notebook.
-import importlib.util
+INSTALL = """\
+# cs_vl should be here, in this assignment's edition: the wheel that came with this notebook.
+from importlib.metadata import distributions
+from pathlib import Path
 
-if importlib.util.find_spec("cs_vl") is None:
-    %pip install -q cs_vl-{__version__}-py3-none-any.whl"""
+wheel = "{wheel}"
+edition = next((found.version for found in distributions(name="cs_vl")), "+none").partition("+")[2]
+if edition in ("{label}", ""):
+    pass  # it is ("": the whole course)
+elif Path(wheel).exists():
+    %pip install -q {{wheel}}
+else:
+    print(f"cs_vl is missing, or another assignment's: choose this one's kernel, or put {{wheel}} beside this notebook.")"""
+
+
+def install_cell(assignment: str) -> NotebookNode:
+    """The first cell: where cs_vl is missing (Colab) or another assignment's edition, it installs the wheel."""
+    source = INSTALL.format(wheel=wheel_name(assignment), label=edition_label(assignment))
+    return _code(source, tags=["install"])
 
 
 def source_path(assignment: str) -> Path:
@@ -52,7 +66,7 @@ def solved_notebook(assignment: Assignment) -> NotebookNode:
         ValueError: a directive that can't be followed; an exercise that the notebook lacks, or has twice.
     """
     path = source_path(assignment.name)
-    cells: list[NotebookNode] = [_code(INSTALL, tags=["install"])]
+    cells: list[NotebookNode] = [install_cell(assignment.name)]
     for cell in jupytext.read(path).cells:
         try:
             cells += _expand(assignment, cell)

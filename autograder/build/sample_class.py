@@ -1,4 +1,4 @@
-"""The sample class: submissions such as students hand them in, made from the student notebook.
+"""The sample class: submissions such as students hand them in, made from the student notebooks.
 
 `make grade` grades them; tests use the same ways to fill in a notebook.
 """
@@ -9,7 +9,8 @@ import json
 import re
 import shutil
 import textwrap
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,90 @@ from nbformat import NotebookNode
 from autograder.build.notebooks import grade_id_of, student_path
 from autograder.build.regions import find_region, free_names, without_marks
 from autograder.known import load_known
-from cs_vl.checks.spec import Assignment, Exercise, load_assignment
+from cs_vl.checks.spec import ASSIGNMENTS, Assignment, Exercise, load_assignment
 
 FOLDER = Path(__file__).parents[1] / "sample_class"
-ASSIGNMENT = "a1_transformer"
 
-# Slips in the answer, as (exercise, what stands there, what the student wrote).
+# A slip in an answer, as (exercise, what stands there, what the student wrote).
 Slip = tuple[str, str, str]
-SLIPS: dict[str, list[Slip]] = {
-    "edsger": [("scaled_dot_product_attention", " / math.sqrt(q.shape[-1])", "")],
-    "fatima": [("softmax", "x - x.max(axis=axis, keepdims=True)", "x")],
-    "goran": [("layer_norm_backward", "g - g.mean(axis=-1, keepdims=True) - x_hat", "g - x_hat")],
-    "hana": [("PatchEmbed", "permute(0, 2, 4, 1, 3, 5)", "permute(0, 4, 2, 1, 3, 5)")],
+
+PROSE = {
+    "a1_transformer": (
+        "The scores are sums of d_k products, so their variance grows with d_k; without the division the softmax "
+        "saturates and its gradient vanishes."
+    ),
+    "a2_clip": (
+        "The loss only ever compares the pairs of one batch, so what the model can tell apart depends on what "
+        "stood together in its batches."
+    ),
 }
 
-PROSE = (
-    "The scores are sums of d_k products, so their variance grows with d_k; without the division the softmax "
-    "saturates and its gradient vanishes."
-)
+
+@dataclass(frozen=True)
+class Student:
+    """What somebody handed in.
+
+    Args:
+        code: "right", "differently", "half" or "blank".
+        slips: mistakes in it.
+        cells: whole cells in place of answers, by exercise.
+        story: a code cell of their own, near the start.
+        deleted: the grade id of a cell that is gone.
+    """
+
+    code: str = "right"
+    slips: tuple[Slip, ...] = ()
+    cells: dict[str, str] = field(default_factory=dict)
+    story: str = ""
+    deleted: str = ""
+
+
+OVER_NIGHT = "# let it train over night\nstep = 0\nwhile True:\n    step += 1"
+
+# Right numbers, from a matrix that the memory cap does not allow.
+ALL_AT_ONCE = """\
+@exercise
+def siglip_chunked(image_features, text_features, scale, bias, chunk_size):
+    leaves = [x.detach().clone().requires_grad_() for x in (image_features, text_features, scale, bias)]
+    images, texts, scale, bias = leaves
+    logits = scale * images @ texts.T + bias
+    labels = 2 * torch.eye(len(images), dtype=images.dtype) - 1
+    loss = -torch.nn.functional.logsigmoid(labels * logits).sum() / len(images)
+    loss.backward()
+    return loss.detach(), tuple(x.grad for x in leaves)"""
+
+CLASSES: dict[str, dict[str, Student]] = {
+    "a1_transformer": {
+        "ada": Student(),
+        "barbara": Student("differently"),
+        "charles": Student("half"),
+        "edsger": Student(slips=(("scaled_dot_product_attention", " / math.sqrt(q.shape[-1])", ""),)),
+        "fatima": Student(slips=(("softmax", "x - x.max(axis=axis, keepdims=True)", "x"),)),
+        "goran": Student(
+            slips=(("layer_norm_backward", "g - g.mean(axis=-1, keepdims=True) - x_hat", "g - x_hat"),)
+        ),
+        "hana": Student(slips=(("PatchEmbed", "permute(0, 2, 4, 1, 3, 5)", "permute(0, 4, 2, 1, 3, 5)"),)),
+        "ivan": Student(  # not Python
+            slips=(("MultiHeadAttention", "MultiHeadAttention(nn.Module):", "MultiHeadAttention(nn.Module)"),)
+        ),
+        "jun": Student(  # an endless loop: the line that makes progress is missing
+            slips=(("bpe_encode", "ids = merge_pair(ids, first, new_ids[first])", "continue"),)
+        ),
+        "katherine": Student(story=OVER_NIGHT),
+        "leslie": Student(deleted="check-softmax"),
+        "maryam": Student("blank"),
+    },
+    "a2_clip": {
+        "ada": Student(),
+        "barbara": Student("differently"),
+        "charles": Student("half", story=OVER_NIGHT),
+        "edsger": Student(slips=(("siglip_loss", ".sum() / len(logits)", ".mean()"),)),
+        "fatima": Student(slips=(("info_nce_numpy_backward", "(p - np.eye(len(p))) / len(p)", "p - np.eye(len(p))"),)),
+        "goran": Student(slips=(("clamp_logit_scale", "math.log(max_scale)", "max_scale"),)),
+        "hana": Student(cells={"siglip_chunked": ALL_AT_ONCE}),
+        "maryam": Student("blank"),
+    },
+}  # fmt: skip
 
 
 def answers(assignment: Assignment) -> dict[str, str]:
@@ -115,7 +182,7 @@ def written_ids(notebook: NotebookNode) -> list[str]:
     return [grade_id for grade_id in ids if grade_id.startswith("written-")]
 
 
-def slipped(assignment: Assignment, slips: list[Slip]) -> dict[str, str]:
+def slipped(assignment: Assignment, slips: Iterable[Slip]) -> dict[str, str]:
     """The answers with some slips.
 
     Raises:
@@ -123,8 +190,6 @@ def slipped(assignment: Assignment, slips: list[Slip]) -> dict[str, str]:
     """
     cells = answers(assignment)
     for name, old, new in slips:
-        if name not in cells:
-            continue
         if old not in cells[name]:
             raise ValueError(f"the answer of {name} does not contain {old!r}: change the sample class's slip")
         cells[name] = cells[name].replace(old, new)
@@ -134,53 +199,39 @@ def slipped(assignment: Assignment, slips: list[Slip]) -> dict[str, str]:
 def make_class(assignment: Assignment) -> dict[str, NotebookNode]:
     """{student: notebook}."""
     blank = nbformat.read(student_path(assignment.name), as_version=4)
+    return {
+        name: _handed_in(assignment, blank, student) for name, student in CLASSES[assignment.name].items()
+    }
+
+
+def _handed_in(assignment: Assignment, blank: NotebookNode, student: Student) -> NotebookNode:
     right = answers(assignment)
+    written = {grade_id: PROSE[assignment.name] for grade_id in written_ids(blank)}
     names = list(right)
-    written = {grade_id: PROSE for grade_id in written_ids(blank)}
-
-    def with_code(name: str, change: Callable[[str], str]) -> dict[str, str]:
-        return {**right, **written, name: change(right[name])}
-
-    people = {
-        "ada": fill(blank, {**right, **written}),
-        "barbara": fill(blank, {**differently(assignment), **written}),
-        "charles": fill(blank, {name: right[name] for name in names[: len(names) // 2]}),
-        **{who: fill(blank, {**slipped(assignment, slips), **written}) for who, slips in SLIPS.items()},
-        "ivan": fill(blank, with_code("MultiHeadAttention", lambda s: s.replace("class MultiHeadAttention(nn.Module):", "class MultiHeadAttention(nn.Module)"))),
-        "jun": fill(blank, with_code("bpe_encode", _endless)),
-        "katherine": fill(blank, {**right, **written}),
-        "leslie": fill(blank, {**right, **written}),
-        "maryam": blank,
-    }  # fmt: skip
-    loop = nbformat.v4.new_code_cell(
-        "# let it train over night\nstep = 0\nwhile True:\n    step += 1", id="overnight"
-    )
-    people["katherine"].cells.insert(2, loop)
-    people["leslie"].cells = [
-        c for c in people["leslie"].cells if c.metadata.get("nbgrader", {}).get("grade_id") != "check-softmax"
-    ]
-    return people
+    filled_in = {
+        "right": lambda: {**slipped(assignment, student.slips), **written},
+        "differently": lambda: {**differently(assignment), **written},
+        "half": lambda: {name: right[name] for name in names[: len(names) // 2]},
+        "blank": dict,
+    }
+    notebook = fill(blank, {**filled_in[student.code](), **student.cells})
+    if student.story:
+        notebook.cells.insert(2, nbformat.v4.new_code_cell(student.story, id="my-own"))
+    notebook.cells = [c for c in notebook.cells if not student.deleted or grade_id_of(c) != student.deleted]
+    return notebook
 
 
-def _endless(source: str) -> str:
-    """An endless loop as a student writes one: the line that makes progress is missing."""
-    line = "            ids = merge_pair("
-    if line not in source:
-        raise ValueError(
-            "the answer of bpe_encode has no line to forget: change the sample class's endless loop"
-        )
-    return re.sub(rf"(?m)^{re.escape(line)}.*\n", "            continue\n", source)
-
-
-def write_class() -> None:
-    """Write the sample class in nbgrader's layout, with a roster."""
-    assignment = load_assignment(ASSIGNMENT)
-    shutil.rmtree(FOLDER / "submitted", ignore_errors=True)
+def write_class(assignment_name: str) -> None:
+    """Write an assignment's part of the sample class in nbgrader's layout, and the roster of all."""
+    assignment = load_assignment(assignment_name)
     people = make_class(assignment)
+    for old in FOLDER.glob(f"submitted/*/{assignment.name}"):
+        shutil.rmtree(old)
     for student, notebook in people.items():
         path = FOLDER / "submitted" / student / assignment.name / f"{assignment.name}.ipynb"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    everyone = dict.fromkeys(who for name in ASSIGNMENTS for who in CLASSES.get(name, {}))
     (FOLDER / "roster.csv").write_text(
-        "id,name\n" + "".join(f"{s},{s.title()}\n" for s in [*people, "nobody"])
+        "id,name\n" + "".join(f"{who},{who.title()}\n" for who in [*everyone, "nobody"])
     )

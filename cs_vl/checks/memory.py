@@ -43,6 +43,7 @@ class MemoryMeter(TorchDispatchMode):
         self.peak = self.largest = 0
         # A storage's address can't be given to another as long as a weak reference to it is kept.
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._at_most = 0  # what those take together, if none has gone yet
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -50,19 +51,19 @@ class MemoryMeter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None):
         kwargs = kwargs or {}
-        given = {storage._cdata for storage in storages((args, kwargs))}
         result = func(*args, **kwargs)
-        self._live = {at: (ref, size) for at, (ref, size) in self._live.items() if not ref.expired()}
         for storage in storages(result):
             at, size = storage._cdata, storage.nbytes()
-            if at in self._live:
-                self._live[at] = self._live[at][0], size  # `out=` may have made it larger
-            elif at not in given:
-                self._live[at] = StorageWeakRef(storage), size
-            else:
-                continue
+            ref, before = self._live.get(at, (None, 0))
+            if ref is None and any(at == given._cdata for given in storages((args, kwargs))):
+                continue  # it was there before
+            self._live[at] = ref or StorageWeakRef(storage), size  # `out=` may have made it larger
+            self._at_most += size - before
             self.largest = max(self.largest, size)
-        self.peak = max(self.peak, sum(size for _, size in self._live.values()))
+        if self._at_most > self.peak:  # only then it matters which of them have gone
+            self._live = {at: kept for at, kept in self._live.items() if not kept[0].expired()}
+            self._at_most = sum(size for _, size in self._live.values())
+            self.peak = max(self.peak, self._at_most)
         if self.peak > self.cap:
             raise OverCap(f"{self.peak:,} bytes at a time, where {self.cap:,.0f} are allowed")
         return result

@@ -88,7 +88,7 @@ class Emoji:
         phrases: the names with their article, where one belongs: "a red apple", "grapes".
         keywords: other words for each, for instance ("apple", "diet", "food", "fruit", ...).
         characters: the emoji themselves.
-        group, subgroup: of each concept, an index into `group_names` (8), `subgroup_names` (93).
+        group, subgroup: of each concept, an index into `group_names` (8), `subgroup_names` (94).
         colour_only: whether another concept's name differs by a colour word only ("red heart", "blue
             heart"): leave these out of scores on styles without colour.
         split: of each concept, an index into `SPLITS`.
@@ -119,7 +119,7 @@ class Emoji:
     def concepts(
         self, style: str | Sequence[str] | None = None, split: Split | None = None
     ) -> Int[Tensor, " n"]:
-        """Indices of the concepts that have a picture in the style (in all of several), of one split or all."""
+        """Indices of concepts that have a picture in the style (in all of several), of one split or all."""
         wanted = torch.ones(len(self), dtype=torch.bool)
         for each in [style] if isinstance(style, str) else style or ():
             has = torch.zeros(len(self), dtype=torch.bool)

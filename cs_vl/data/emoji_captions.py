@@ -1,7 +1,7 @@
 """Captions for emoji: many ways to say what a picture shows, as people on the web would.
 
-If every caption were a bare name, a model could not learn what a prompt such as "a flat sticker of a fox" adds,
-and prompts would not matter.  So the captions of a concept take four forms, equally often:
+If every caption were a bare name, a model could not learn what a prompt such as "a flat sticker of a fox"
+adds, and prompts would not matter.  So the captions of a concept take four forms, equally often:
 
 - "name": its bare name, "red apple";
 - "plain": its name in a sentence that fits any picture, `TEMPLATES`, "a drawing of a red apple";

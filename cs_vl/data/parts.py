@@ -1,4 +1,4 @@
-"""Parts of emoji: trees of masks, such as dog's face > muzzle > nose, for two styles that are drawn from areas."""
+"""Parts of emoji: trees of masks, such as face > muzzle > nose, for two styles that are drawn from areas."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ PART_STYLES = ("twemoji", "fluent")
 class Parts:
     """The parts of each picture of a style, in the order of `Emoji.concepts(style)`.
 
-    Part 1 is the whole; what has no name here: a part is an area that the artist drew.
+    Part 1 is the whole.  Parts have no names: a part is an area that the artist drew.
 
     Attributes:
         index: at each pixel the innermost part to be seen there, 0 for the background.
@@ -70,7 +70,7 @@ def load_parts(style: str) -> Parts:
 
 
 def _is_tree(parents: Sequence[int], most: int) -> bool:
-    """Whether every part but the whole lies in one with a lower number, and all that are to be seen are there."""
+    """Whether every part lies in one with a lower number, and those to be seen (up to `most`) are there."""
     return (
         len(parents) >= most and parents[:1] == [0] and all(0 < p <= i for i, p in enumerate(parents[1:], 1))
     )

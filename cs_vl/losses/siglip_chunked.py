@@ -47,7 +47,7 @@ def siglip_chunked(
     and any `.grad` of theirs, as they are.
     """
     ### BEGIN SOLUTION
-    # Leaves of our own, which share the numbers but not the graph: backward() stops here, and adds up in .grad.
+    # Leaves of our own share the numbers but not the graph: backward() stops here, and adds up in .grad.
     images, texts, scale, bias = leaves = [
         x.detach().requires_grad_() for x in (image_features, text_features, scale, bias)
     ]

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from cs_vl.data.emoji import STYLE_NAMES
 from cs_vl.plots.curves import DASHED
 from cs_vl.plots.style import COLOURS, GREY, LABEL, RIM, SMALL, TITLE, array, panels, plain
 
@@ -61,7 +62,9 @@ def accuracy_by_style(
         level = [100 * (chance[s] if isinstance(chance, Mapping) else chance) for s in styles]
         x = np.array([places[style] for style in styles])
         ax.hlines(level, x - 0.4, x + 0.4, color=GREY, label="chance", **DASHED)
-    ax.set_xticks(list(places.values()), [textwrap.fill(s.replace("_", " "), 10) for s in places])
+    ax.set_xticks(
+        list(places.values()), [textwrap.fill(STYLE_NAMES.get(style, style), 10) for style in places]
+    )
     ax.set(xlim=(0, left), ylim=(0, None))
     ax.set_ylabel(f"{ylabel} (%)", fontsize=LABEL)
     plain(ax)

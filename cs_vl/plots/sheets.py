@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from cs_vl.data.emoji import STYLE_NAMES
 from cs_vl.plots.style import (
     BLUE,
     GREY,
@@ -60,7 +61,7 @@ def style_sheet(
                 picture(ax, image)
             ax.set_box_aspect(1)
         part = f"\n{parts[style]}" if parts and style in parts else ""
-        _beside(line[0], style.replace("_", " ") + part)
+        _beside(line[0], STYLE_NAMES.get(style, style) + part)
     for ax, concept in zip(axes, concepts, strict=False):
         ax.set_title(textwrap.fill(concept, 10), fontsize=LABEL)
     return figure

@@ -36,10 +36,10 @@ def stored_runs(name: str) -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError: there is none.
     """
-    listed = read_json("checkpoints/results/runs.json")
+    listed = read_json(data_file("checkpoints/results/runs.json"))
     if name not in listed:
         raise FileNotFoundError(f"there is no stored run {name!r}; there is {', '.join(sorted(listed))}")
-    return [read_json(f"checkpoints/results/{name}-{seed}.json") for seed in listed[name]]
+    return [read_json(data_file(f"checkpoints/results/{name}-{seed}.json")) for seed in listed[name]]
 
 
 def final_scores(runs: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, list[float]]:

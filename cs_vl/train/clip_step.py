@@ -36,8 +36,12 @@ def clip_train_step(
         The batch's loss before the update, as a plain number.
     """
     ### BEGIN SOLUTION
-    *features, _ = model(images, ids, lengths)  # of the images, of the texts
-    loss = info_nce(*features, scale=model.logit_scale.exp())
+    output = model(images, ids, lengths)
+    loss = info_nce(
+        image_features=output.image_features,
+        text_features=output.text_features,
+        scale=model.logit_scale.exp(),
+    )
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -1,4 +1,4 @@
-"""Find the parts of emoji again: `python data/emoji/build_parts.py SCRATCH` (after build.py, with the same folder).
+"""Find the parts of emoji again: `python data/emoji/build_parts.py SCRATCH` (after build.py, same folder).
 
 Twemoji and Fluent flat are drawn from plain areas, one over the other.  An area inside another is its part:
 that gives trees, such as head > muzzle > nose, without anybody's labels.

@@ -233,6 +233,25 @@ def one_for_each_query(queries, keys, scale):
 
 @mistake(
     FORWARD,
+    "You subtracted each row's maximum from the columns: l.max(axis=1) has shape (B,) and lines up with the last "
+    "axis; keepdims=True keeps it a column.",
+)
+def maximum_without_keepdims(queries, keys, scale):
+    logits = logits_of(queries, keys, scale)
+    return cross_entropy(logits - logits.max(axis=1))
+
+
+@mistake(
+    FORWARD,
+    "You subtracted each row's maximum, but divided by each column's sum: both belong to the row (axis=1).",
+)
+def row_maximum_column_sum(queries, keys, scale):
+    logits = logits_of(queries, keys, scale)
+    return cross_entropy(logits - logits.max(axis=1, keepdims=True), axis=0)
+
+
+@mistake(
+    FORWARD,
     "exp overflows for large logits, and inf / inf is NaN: subtract each row's largest logit first, which "
     "leaves the softmax as it is.",
 )
@@ -599,6 +618,41 @@ def similarities_left_out(queries, keys, scale):
 def gradient_of_scale_for_each(queries, keys, scale):
     grad_queries, grad_keys, _ = right(queries, keys, scale)
     return grad_queries, grad_keys, belief_less_truth(queries, keys, scale) * (queries @ keys.T)
+
+
+@mistake(
+    BACKWARD,
+    "You subtracted each row's maximum from the columns: l.max(axis=1) has shape (B,) and lines up with the last "
+    "axis; keepdims=True keeps it a column.",
+)
+def gradient_maximum_without_keepdims(queries, keys, scale):
+    logits = logits_of(queries, keys, scale)
+    p = softmax(logits - logits.max(axis=1))
+    return down((p - np.eye(len(p))) / len(p), queries, keys, scale)
+
+
+@mistake(
+    BACKWARD,
+    "You divided the columns by the sums of the rows: exp.sum(axis=1) has shape (B,) and lines up with the last "
+    "axis; keepdims=True keeps it a column.",
+)
+def gradient_sum_without_keepdims(queries, keys, scale):
+    logits = logits_of(queries, keys, scale)
+    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p = exp / exp.sum(axis=1)
+    return down((p - np.eye(len(p))) / len(p), queries, keys, scale)
+
+
+@mistake(
+    BACKWARD,
+    "Maximum and sum of a row, of shape (B,), line up with the last axis, so that yours meet the columns: "
+    "keepdims=True keeps both a column.",
+)
+def gradient_without_keepdims(queries, keys, scale):
+    logits = logits_of(queries, keys, scale)
+    exp = np.exp(logits - logits.max(axis=1))
+    p = exp / exp.sum(axis=1)
+    return down((p - np.eye(len(p))) / len(p), queries, keys, scale)
 
 
 @mistake(

@@ -90,7 +90,14 @@ INFO_NCE_NUMPY = Exercise(
             probe=loss_of,
             hint="Nothing is normalised here, and the scale is below 1.",
         ),
-        Stage(name="huge logits", points=2, case=huge_logits, probe=loss_of_huge, hint=HUGE_HINT),
+        Stage(
+            name="huge logits",
+            points=2,
+            case=huge_logits,
+            probe=loss_of_huge,
+            needs=("features of length 1",),
+            hint=HUGE_HINT,
+        ),
     ),
     stand_in=info_nce_of_torch,
 )
@@ -156,6 +163,7 @@ INFO_NCE_NUMPY_BACKWARD = Exercise(
             points=1,
             case=huge_logits,
             probe=gradients_of_huge,
+            needs=tuple(f"gradient of {name}" for name in ARGUMENTS),
             rtol=1e-3,
             atol=1e-3,  # a rounding error of float32 in p, times a scale of 100
             hint=HUGE_HINT,

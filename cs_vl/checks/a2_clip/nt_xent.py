@@ -70,7 +70,7 @@ NT_XENT = Exercise(
             points=2.5,
             case=views(5, 4),
             probe=value,
-            hint="2B anchors, each with 2B - 1 candidates: all views, its partner among them, but not itself.",
+            hint="2B anchors, each with 2B - 1 candidates: all views, its partner too, but not itself.",
         ),
         Stage(
             name="two images, and one",

@@ -1,11 +1,11 @@
 """Augmentation: the same thing drawn differently, so that a model learns the thing and not the drawing.
 
-A pixel with alpha is four numbers.  With its colour already multiplied by its alpha (premultiplied, Porter & Duff
-1984), any change of colours by a matrix M and an offset o, laid over a background b, is one matrix product:
+A pixel with alpha is four numbers.  With its colour already multiplied by its alpha (premultiplied, Porter &
+Duff 1984), any change of colours by a matrix M and an offset o, laid over a background b, is one product:
 
     alpha * (M colour + o) + (1 - alpha) * b  =  [M | o - b] [alpha * colour, alpha] + b
 
-So a batch is turned, scaled, moved, recoloured and put on its background by one `grid_sample` and one product.
+So one `grid_sample` and one product turn, scale, move and recolour a batch and put it on its background.
 """
 
 import math
@@ -38,7 +38,8 @@ def augment(
     premultiplied = random_affine(premultiplied, generator)
     n, device = len(rgba), rgba.device
     if not colours:
-        return recolour(premultiplied, torch.eye(3).to(device), torch.zeros(3).to(device), torch.ones(3).to(device))
+        as_it_is = torch.eye(3), torch.zeros(3), torch.ones(3)
+        return recolour(premultiplied, *(x.to(device) for x in as_it_is))
     matrix, offset = random_colours(n, generator)
     background = random_backgrounds(n, generator)
     images = recolour(premultiplied, matrix.to(device), offset.to(device), background.to(device))
@@ -75,8 +76,8 @@ def random_affine(
     across = torch.stack([angle.cos() / (size * wide) * mirror, angle.sin() / (size * wide) * mirror], dim=1)
     down = torch.stack([-angle.sin() / size * wide, angle.cos() / size * wide], dim=1)
     move = 2 * shift * (2 * torch.stack([x, y], dim=1) - 1)
-    theta = torch.cat([torch.stack([across, down], dim=1), move[:, :, None]], dim=2).to(images.device)  # (n, 2, 3)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    theta = torch.cat([torch.stack([across, down], dim=1), move[:, :, None]], dim=2)  # (n, 2, 3)
+    grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, align_corners=False)
 
 

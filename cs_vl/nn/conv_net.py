@@ -1,5 +1,6 @@
 """A small convolutional network: the other way to see, beside the ViT."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -35,7 +36,7 @@ class ConvNet(nn.Module):
         self.stages = nn.Sequential(
             *(
                 nn.Sequential(conv_block(inputs, outputs, 2), conv_block(outputs, outputs))
-                for inputs, outputs in zip(widths, widths[1:], strict=False)
+                for inputs, outputs in pairwise(widths)
             )
         )
 

@@ -1,5 +1,7 @@
 """A convolutional stem: a ViT's patches, looked at several times instead of once."""
 
+from itertools import pairwise
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -16,8 +18,8 @@ def conv_block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 class ConvStem(nn.Module):
     """Takes the place of `ViT.patch_embed`: convolutions that halve the image until a pixel is a patch.
 
-    A small ViT learns faster and with less fuss so (Xiao et al. 2021, "Early convolutions help transformers see
-    better"): it need not find out from few images that neighbouring pixels belong together.
+    A small ViT learns faster and with less fuss so (Xiao et al. 2021, "Early convolutions help transformers
+    see better"): it need not find out from few images that neighbouring pixels belong together.
 
         vit.patch_embed = ConvStem(8, 3, 128)
 
@@ -33,9 +35,7 @@ class ConvStem(nn.Module):
         if patch_size < 2 or patch_size != 2**stages:
             raise ValueError(f"patch_size must be a power of 2, from 2 on; got {patch_size}")
         widths = [channels, *(dim // 2**stage for stage in reversed(range(stages)))]
-        self.stages = nn.Sequential(
-            *(conv_block(inputs, outputs, 2) for inputs, outputs in zip(widths, widths[1:], strict=False))
-        )
+        self.stages = nn.Sequential(*(conv_block(inputs, outputs, 2) for inputs, outputs in pairwise(widths)))
         self.proj = nn.Conv2d(dim, dim, 1)
 
     def forward(

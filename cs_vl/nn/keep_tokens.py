@@ -27,5 +27,6 @@ class KeepTokens(nn.Module):
         if not self.training:
             return tokens
         batch, length, dim = tokens.shape
-        chosen = torch.rand(batch, length, device=tokens.device).argsort(dim=1)[:, : round(self.share * length)]
+        order = torch.rand(batch, length, device=tokens.device).argsort(dim=1)
+        chosen = order[:, : round(self.share * length)]
         return tokens.gather(1, chosen[..., None].expand(-1, -1, dim))

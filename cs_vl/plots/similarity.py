@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from cs_vl.plots.style import BLUE, GREY, LABEL, SMALL, TITLE, array, panels, picture, plain, shortened
+from cs_vl.plots.style import BLUE, GREY, LABEL, SMALL, TITLE, array, panels, plain, shortened
 
 CELL = 0.52  # inches
 WHITE_TO_BLUE = LinearSegmentedColormap.from_list("white to blue", ["white", BLUE])
@@ -52,7 +52,9 @@ def similarity_matrix(
         if framed[row, column]:
             ax.add_patch(Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, fill=False, linewidth=2))
     for row, image in enumerate(images):
-        picture(ax.inset_axes((-1.5, row - 0.46, 0.92, 0.92), transform=ax.transData), image)
+        pixels = array(image).transpose(1, 2, 0).clip(0, 1)
+        ax.imshow(pixels, extent=(-1.5, -0.58, row + 0.46, row - 0.46), interpolation="nearest")
+    ax.set(xlim=(-1.55, columns - 0.45), ylim=(rows - 0.45, -0.55))
     ax.xaxis.tick_top()
     names = [shortened(text, 34) for text in texts]
     ax.set_xticks(range(columns), names, rotation=45, ha="left", rotation_mode="anchor", fontsize=LABEL)

@@ -1,4 +1,4 @@
-"""The supervised twin of the emoji CLIP: the same tower, pictures and augmentation; classes instead of captions."""
+"""The supervised twin of the emoji CLIP: the same tower and pictures; classes instead of captions."""
 
 import torch
 import torch.nn.functional as F

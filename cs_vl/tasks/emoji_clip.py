@@ -12,7 +12,6 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -200,7 +199,7 @@ def name_embeddings(
 def clip_answers(
     model: CLIP, tokenizer: Tokenizer, emoji: Emoji, templates: Sequence[str] = TEMPLATES
 ) -> Answer:
-    """Zero-shot: a concept's score is the cosine between the picture, on white, and its name in some prompts."""
+    """Zero-shot: a concept's score is the cosine between the picture, on white, and its prompts' mean."""
     classes = name_embeddings(model, tokenizer, emoji.phrases, templates)
     return lambda pictures: encode_images(model, on_background(pictures.rgba)) @ classes.T
 

@@ -1,4 +1,4 @@
-"""A few pictures of each new thing: what a frozen tower's features give, beside zero-shot, which needs none."""
+"""A few pictures of each new thing: what frozen features make of them, beside zero-shot, which needs none."""
 
 from collections.abc import Sequence
 

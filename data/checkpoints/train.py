@@ -4,8 +4,9 @@
     python data/checkpoints/train.py --run cnn --seeds 0 1
     python data/checkpoints/train.py --table             the table of what is stored, without training
 
-A run writes `results/<run>-<seed>.json` (scores along the way, seconds, number of images) when it ends.  Killed, it
-goes on from its unfinished state when it is called again.  The weights of `vit`, seed 0, become `emoji_clip.safetensors`.
+A run writes `results/<run>-<seed>.json` (scores along the way, seconds, number of images) when it ends.
+Killed, it goes on from its unfinished state when it is called again.  The weights of `vit`, seed 0, become
+`emoji_clip.safetensors`.
 """
 
 import argparse

@@ -83,7 +83,14 @@ INFO_NCE = Exercise(
             hint="A text's candidates stand in its column.",
         ),
         Stage(name="both", points=1.5, case=in_torch(unit_features), probe=loss_of_both),
-        Stage(name="huge logits", points=1, case=in_torch(huge_logits), probe=loss_of_huge, hint=HUGE_HINT),
+        Stage(
+            name="huge logits",
+            points=1,
+            case=in_torch(huge_logits),
+            probe=loss_of_huge,
+            needs=("both",),
+            hint=HUGE_HINT,
+        ),
         Stage(
             name="gradient",
             kind="gradient",

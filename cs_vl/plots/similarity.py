@@ -41,27 +41,39 @@ def similarity_matrix(
         raise ValueError(f"relevant must have the shape of similarity, {values.shape}; got {framed.shape}")
     rows, columns = values.shape
 
-    figure, (ax,) = panels(1, 1, width=CELL * (columns + 1) + 2.0, height=CELL * rows + 3.1)
+    names = [shortened(text, 34) for text in texts]
+    # All in inches: names rise at 45 degrees above the cells, and may reach out to the right.
+    rise = [0.25 + 0.054 * len(name) for name in names]
+    left, width, height = 0.1, CELL * (columns + 1.1), CELL * (rows + 0.1)
+    over = max(0.2, *(rise[column] - CELL * (columns - column - 0.5) for column in range(columns)))
+    bottom, figure_width, figure_height = 0.8, left + width + over, 0.8 + height + max(rise)
+    figure, (ax,) = panels(1, 1, figure_width, figure_height)
+    figure.set_layout_engine("none")
+    ax.set_position(
+        (left / figure_width, bottom / figure_height, width / figure_width, height / figure_height)
+    )
     shown = ax.imshow(values, cmap=WHITE_TO_BLUE, interpolation="nearest")
-    middle = (values.min() + values.max()) / 2
+    dark = 0.35 * values.min() + 0.65 * values.max()
     for row, column in np.ndindex(rows, columns):
         value = values[row, column]
-        colour = "white" if value > middle else "black"
+        colour = "white" if value > dark else "black"
         number = f"{value:z.2f}" if np.abs(values).max() < 10 else f"{value:z.0f}"
         ax.text(column, row, number, ha="center", va="center", fontsize=SMALL, color=colour)
         if framed[row, column]:
             ax.add_patch(Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, fill=False, linewidth=2))
     for row, image in enumerate(images):
         pixels = array(image).transpose(1, 2, 0).clip(0, 1)
-        ax.imshow(pixels, extent=(-1.5, -0.58, row + 0.46, row - 0.46), interpolation="nearest")
+        ax.imshow(pixels, extent=(-1.52, -0.6, row + 0.46, row - 0.46), interpolation="nearest")
     ax.set(xlim=(-1.55, columns - 0.45), ylim=(rows - 0.45, -0.55))
     ax.xaxis.tick_top()
-    names = [shortened(text, 34) for text in texts]
     ax.set_xticks(range(columns), names, rotation=45, ha="left", rotation_mode="anchor", fontsize=LABEL)
     ax.set_yticks([])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    bar = figure.colorbar(shown, ax=ax, location="bottom", shrink=0.8, aspect=28)
+    colours = figure.add_axes(
+        (left / figure_width, 0.55 / figure_height, width / figure_width, 0.1 / figure_height)
+    )
+    bar = figure.colorbar(shown, cax=colours, orientation="horizontal")
     bar.set_label(label, fontsize=LABEL)
     bar.ax.tick_params(labelsize=SMALL)
     return figure

@@ -4,7 +4,8 @@ Read in this order:
 
 - `caption_lm` (write captions), `what_is_where` (read scenes);
 - what a trained CLIP can do: `zero_shot` (classify by names), `retrieval` (search), `linear_probe` and `knn`
-  (read its features), `finetune` (go on training it);
-- `emoji_clip` (train one, and ask it for what it has never seen), `emoji_classifier` (its supervised twin),
-  `lit` (its twin with locked towers).
+  (read its features), `finetune` (go on training it), `few_shot` (what helps most with few pictures);
+- `emoji_clip` (train one, and ask it for what it has never seen), `emoji_levels` (coarse and fine questions),
+  `emoji_classifier` (its supervised twin), `lit` (its twin with locked towers), `stored` (those that have
+  been trained already).
 """

@@ -12,8 +12,8 @@ def level_scores(answer: Answer, emoji: Emoji) -> dict[str, float]:
     """How often the likeliest of all concepts is right, from coarse to fine, for pictures never seen.
 
     The pictures are those of held-out concepts in the training styles; the answer is one of all concepts in
-    `COMPLETE_STYLES`.  It is right in "group" (8 of them) or "subgroup" (93) where it shares the picture's, in
-    "name" where it is the very concept.
+    `COMPLETE_STYLES`.  It is right in "group" (8 of them) or "subgroup" (93) where it shares the picture's,
+    in "name" where it is the very concept.
 
     Returns:
         {level: accuracy in [0, 1]}, for each of `LEVELS`.

@@ -5,8 +5,8 @@
     python data/experiments/run.py --table              the table of what is stored, without training
 
 Each writes `<experiment>.json` beside this file, a record for each setting and seed, as soon as that one has
-ended; called again, it goes on with what is missing.  All are the convolutional CLIP of `make_emoji_clip`, a little
-narrower, with equally many images (not steps), unless these are what is compared.
+ended; called again, it goes on with what is missing.  All are the convolutional CLIP of `make_emoji_clip`, a
+little narrower, with equally many images (not steps), unless these are what is compared.
 """
 
 import argparse

@@ -93,7 +93,7 @@ LINEAR_PROBE = Exercise(
             probe=minimum,
             rtol=3e-3,
             atol=3e-3,
-            hint=MINIMUM_HINT + "  Here the features have neither length 1 nor mean 0.",
+            hint=MINIMUM_HINT + " Here the features have neither length 1 nor mean 0.",
         ),
         Stage(
             name="a strong penalty",
@@ -103,7 +103,7 @@ LINEAR_PROBE = Exercise(
             probe=minimum,
             rtol=3e-3,
             atol=3e-3,
-            hint=MINIMUM_HINT + "  Here l2 is near 1.",
+            hint=MINIMUM_HINT + " Here l2 is near 1.",
         ),
         Stage(
             name="an offset of all features",

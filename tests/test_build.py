@@ -413,6 +413,7 @@ def some_data(tmp_path, monkeypatch) -> Path:
         "a/LICENSE",
         "a/build.py",
         "a/.cache",
+        "a/unfinished/run.json",
         "a/in/two.webp",
         "b/three.txt",
         "c/four.txt",

@@ -233,7 +233,7 @@ def test_a_raw_pool_has_a_long_tail_and_balancing_shortens_it(experiments, emoji
         assert torch.isin(pool.concept, pictures.concept).all()
     assert counts[False].sum() == experiments.POOL
     assert counts[True].max() < counts[False].max() / 10
-    # Nearly all rare concepts stay; not all: a "face" that stands in many other names is not rare.
+    # Of a frequent concept about LIMIT = 4 pairs are kept, by chance none of some: e^-4, 2 in a hundred.
     assert (counts[True] > 0).sum() >= 0.97 * (counts[False] > 0).sum()
 
 

@@ -91,7 +91,7 @@ def test_the_student_notebook_is_what_nbgrader_makes(course, assignment):
 
 def test_scores_are_equal(course, assignment, tmp_path):
     (tmp_path / "secret").write_text(str(SECRET))
-    grader = Grader(assignment, tmp_path)
+    grader = Grader(assignment, tmp_path, seconds=60)  # nbgrader has no limit for a case
     name, totals = assignment.name, {}
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
         for student in STUDENTS[name]:

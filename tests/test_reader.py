@@ -91,7 +91,7 @@ def test_nbgraders_layout(tmp_path, find):
         f".ipynb_checkpoints/{A}.ipynb",
     )
     assert find(folder) == {"ada": f"ada/{A}/{A}.ipynb", "bob": None, "eve": f"eve/{A}.ipynb"}
-    assert find.found["bob"].notes == ["there is no notebook in its folder"]
+    assert find.found["bob"].notes == ["nothing was handed in"]
 
 
 def test_the_course_folder_of_nbgrader_is_understood(tmp_path, find):

@@ -134,7 +134,13 @@ def small_clip() -> tuple[CLIP, Tokenizer]:
     torch.manual_seed(0)
     visual = ViT(image_size=8, patch_size=4, dim=12, depth=1, heads=2)
     text = TextTransformer(
-        vocab_size=tokenizer.vocab_size, context_length=12, dim=10, depth=1, heads=2, causal=False, pool="mean"
+        vocab_size=tokenizer.vocab_size,
+        context_length=12,
+        dim=10,
+        depth=1,
+        heads=2,
+        causal=False,
+        pool="mean",
     )
     model = CLIP(visual=visual, text=text, visual_dim=12, text_dim=10, embed_dim=5)
     model.visual.norm = nn.Sequential(model.visual.norm, nn.Dropout(0.5))

@@ -19,7 +19,7 @@ DATA_FOLDER = Path(__file__).parents[2] / "data"
 # What each assignment adds to the data that its students need: folders or files in `data/`.
 DATA: dict[str, tuple[str, ...]] = {
     "a1_transformer": (),
-    "a2_clip": ("emoji", "features", "checkpoints"),
+    "a2_clip": ("emoji", "features", "checkpoints", "experiments"),
 }
 SCRIPTS = (".py", ".pyc", ".sh")  # what made the data: students get the data alone
 UNFINISHED = "unfinished"  # a folder where such a script keeps what it is at

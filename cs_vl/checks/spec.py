@@ -91,11 +91,17 @@ class Exercise:
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """All exercises of one notebook, in its order."""
+    """All exercises of one notebook, in its order.
+
+    Args:
+        preload: modules that are slow to import and that answers come to need (torch's first optimiser imports
+            its compiler): loaded before any exercise's time runs.
+    """
 
     name: str
     title: str
     exercises: tuple[Exercise, ...]
+    preload: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Exercise:
         for exercise in self.exercises:

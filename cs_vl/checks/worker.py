@@ -4,6 +4,7 @@ It holds no expected value, no points, no case to come.  `Worker` is the other e
 """
 
 import contextlib
+import importlib
 import os
 import queue
 import subprocess
@@ -219,6 +220,8 @@ class Serving:
 
         if "assignment" in message:
             self.assignment = load_assignment(message["assignment"])
+            for module in self.assignment.preload:
+                importlib.import_module(module)
             return {}
         assert self.assignment
         if "cells" in message:

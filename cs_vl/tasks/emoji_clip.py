@@ -74,12 +74,13 @@ def make_vision_tower(kind: str, *, keep: float = 0.5, width: int = 32) -> tuple
     """
     if kind == "cnn":
         net = ConvNet(width=width)
-        return net.to(memory_format=torch.channels_last), net.dim  # faster on a CPU, the same numbers
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on a CPU
+        return net, net.dim
     if kind != "vit":
         raise ValueError(f"kind should be 'vit' or 'cnn'; got {kind!r}")
     vit = ViT(image_size=IMAGE_SIZE, patch_size=PATCH_SIZE, dim=DIM, depth=4, heads=4, pool="mean")
-    vit.patch_embed = ConvStem(PATCH_SIZE, 3, DIM)
-    vit.ln_pre = KeepTokens(keep)
+    vit.patch_embed = ConvStem(PATCH_SIZE, 3, DIM)  # type: ignore[assignment]
+    vit.ln_pre = KeepTokens(keep)  # type: ignore[assignment]
     nn.init.normal_(vit.position_embed, std=0.1)  # as for the words, below
     return vit, DIM
 
@@ -214,7 +215,7 @@ def emoji_scores(
 ) -> dict[str, float]:
     """How often the answer is right, in [0, 1].
 
-    All is asked of the 1,373 concepts that have a picture in each of `COMPLETE_STYLES`.
+    All is asked of the 1,374 concepts that have a picture in each of `COMPLETE_STYLES`.
 
     Args:
         unseen: the split that training left out; None: only what was seen is asked.

@@ -28,4 +28,5 @@ ASSIGNMENT = Assignment(
     name="a2_clip",
     title="CLIP",
     exercises=tuple(_ALL[name] for name in _ORDER if name in _ALL),
+    preload=("torch._dynamo",),
 )

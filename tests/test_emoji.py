@@ -119,7 +119,7 @@ def test_known_pictures_look_as_they_should(emoji):
 
 
 def test_sizes_and_alpha():
-    whole, half = load_emoji(64).rgba("noto"), load_emoji(32).rgba("noto")
+    whole, half = load_emoji(64).rgba("noto")[::9], load_emoji(32).rgba("noto")[::9]
     blocks = whole.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2)  # (n, 4, 32, 32, 4)
     alpha = blocks[:, 3]
     torch.testing.assert_close(half[:, 3], alpha.mean(-1))
@@ -275,7 +275,7 @@ def test_caption_table_says_the_same(emoji, table):
 def test_tokenizer(emoji):
     tokenizer = load_tokenizer()
     assert tokenizer.vocab_size == 2048
-    for text in (*emoji.names, "a red circle left of two blue stars", "Ünknown wörds 🙂"):
+    for text in (*emoji.names[::9], "a red circle left of two blue stars", "Ünknown wörds 🙂"):
         assert tokenizer.decode(tokenizer.encode(text)) == text
     names = [tokenizer.encode(" " + emoji.names[i]) for i in emoji.concepts(split="held_out").tolist()]
     words = sum(len(emoji.names[i].split()) for i in emoji.concepts(split="held_out").tolist())
@@ -307,7 +307,7 @@ def test_parts_nest(emoji, style):
     alpha = load_emoji(64).rgba(style)[:, 3]
     assert len(parts) == len(alpha)
     assert ((parts.index > 0) == (alpha >= 128 / 255)).all(), "together the parts are the picture"
-    for picture in range(0, len(parts), 7):
+    for picture in range(0, len(parts), 11):
         masks, parents, depths = parts.masks(picture), parts.parents[picture], parts.depth(picture)
         assert (masks[0] == (parts.index[picture] > 0)).all()
         for part, parent in enumerate(parents):

@@ -113,14 +113,19 @@ def test_scaling_ignores_hidden_colours(build):
     assert wide[32, 32, 3] == 255 and wide[2, 32, 3] == 0
 
 
-def test_atlas(build, tmp_path):
-    rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 256, (64, 64, 4), dtype=np.uint8) for _ in range(build.COLUMNS + 1)]
+def test_atlas(build, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "COLUMNS", 2)
+    pictures = [np.zeros((64, 64, 4), dtype=np.uint8) for _ in range(3)]
+    pictures[0][8:20, 30:50] = (200, 10, 30, 255)
+    pictures[1][:, :5] = (10, 200, 30, 77)
+    pictures[2][40:, 40:] = (10, 20, 230, 0)  # transparent, blue behind
+    pictures[2][:9, 1:8] = (1, 2, 3, 1)  # nearly so
     build.write_atlas(tmp_path / "a.webp", pictures)
     atlas = np.asarray(Image.open(tmp_path / "a.webp"))
-    assert atlas.shape == (128, 64 * build.COLUMNS, 4)
-    expected = np.where(pictures[-1][..., 3:] == 0, 0, pictures[-1])
-    assert (atlas[64:, :64] == expected).all(), "no pixel is lost"
+    assert atlas.shape == (128, 128, 4)
+    assert (atlas[:64, :64] == pictures[0]).all() and (atlas[:64, 64:] == pictures[1]).all()
+    assert (atlas[64:, :64][:40] == pictures[2][:40]).all() and atlas[64:, 64:].max() == 0
+    assert atlas[104:, 40:64].max() == 0, "what nobody sees is black"
 
 
 def test_parts(build_parts):

@@ -59,14 +59,25 @@ def test_search_finds_the_most_similar(chunk_size):
 def test_approximate_search_finds_nearly_all_of_the_same():
     pytest.importorskip("faiss", reason="FAISS is an optional extra: pip install faiss-cpu")
     generator = torch.Generator().manual_seed(0)
-    queries, candidates = (F.normalize(torch.randn(n, 16, generator=generator), dim=1) for n in (50, 3000))
+    centres = torch.randn(100, 16, generator=generator)
+
+    def features(n: int) -> torch.Tensor:
+        """In clusters, as a model's features of things of some kinds are."""
+        kind = torch.randint(100, (n,), generator=generator)
+        return F.normalize(centres[kind] + 0.5 * torch.randn(n, 16, generator=generator), dim=1)
+
+    queries, candidates = features(50), features(3000)
     values, indices = search(queries, candidates, 10, approximate=True)
-    exact_values, exact = search(queries, candidates, 10)
+    _, exact = search(queries, candidates, 10)
     shared = (indices[:, :, None] == exact[:, None, :]).any(-1).float().mean()
-    assert shared > 0.9
+    assert shared > 0.95
     assert torch.allclose(values, (queries @ candidates.T).gather(1, indices), atol=1e-5)
-    assert torch.allclose(values[:, 0], exact_values[:, 0], atol=1e-5)
-    assert indices.dtype == exact.dtype and values.dtype == exact_values.dtype
+    assert (values.diff(dim=1) <= 1e-6).all() and indices.dtype == exact.dtype
+    # As many as there are, however few cells were looked into at first.
+    _, everyone = search(queries, candidates, 3000, approximate=True)
+    assert torch.equal(everyone.sort(dim=1).values, torch.arange(3000).expand(50, -1))
+    _, of_few = search(queries, candidates[:7], 7, approximate=True)
+    assert torch.equal(of_few, search(queries, candidates[:7], 7)[1])
 
 
 def test_without_faiss_one_sentence_says_what_to_do(monkeypatch):

@@ -8,10 +8,12 @@ Read in this order:
 4. `siglip_by_hand`, `siglip`: a sigmoid for each pair where CLIP has a softmax for each row.
 5. `siglip_chunked`: SigLIP without the whole matrix of logits in memory.
 6. `nt_xent`: one modality, two views: SimCLR.
-7. `distributed`: InfoNCE and SigLIP of a batch that is spread over several processes.
+7. `captioning`: predict the caption in place of picking it: what CLIP was compared with.
+8. `distributed`: InfoNCE and SigLIP of a batch that is spread over several processes.
 """
 
 from cs_vl.losses.by_hand import info_nce_numpy, info_nce_numpy_backward
+from cs_vl.losses.captioning import bag_of_words_loss, caption_log_likelihood, captioning_loss
 from cs_vl.losses.distributed import distributed_info_nce, distributed_siglip
 from cs_vl.losses.info_nce import info_nce
 from cs_vl.losses.nt_xent import nt_xent
@@ -22,6 +24,9 @@ from cs_vl.losses.temperature import clamp_logit_scale
 
 __all__ = [
     "SigLIPChunked",
+    "bag_of_words_loss",
+    "caption_log_likelihood",
+    "captioning_loss",
     "clamp_logit_scale",
     "distributed_info_nce",
     "distributed_siglip",

@@ -80,14 +80,19 @@ def memory_bars(memory: Mapping[str, Mapping[int, float]]) -> Figure:
             ax.annotate(
                 in_words(size), *at, textcoords="offset points", ha="center", fontsize=SMALL, path_effects=RIM
             )
-    x = np.arange(len(sizes))
+    groups = np.arange(len(sizes))
     ax.hlines(
-        [4 * n**2 for n in sizes], x - 0.46, x + 0.46, color="black", label="one n × n matrix", **DASHED
+        [4 * n**2 for n in sizes],
+        groups - 0.46,
+        groups + 0.46,
+        color="black",
+        label="one n × n matrix",
+        **DASHED,
     )
     ax.set_yscale("log")
     smallest = min(size for values in memory.values() for size in values.values())
     ax.set_ylim(smallest / 4, 2 * ax.get_ylim()[1])  # room for the numbers
-    ax.set_xticks(x, [f"n = {n:,}" for n in sizes], fontsize=LABEL)
+    ax.set_xticks(groups, [f"n = {n:,}" for n in sizes], fontsize=LABEL)
     ax.set_ylabel("memory (bytes)", fontsize=LABEL)
     plain(ax)
     ax.tick_params(axis="x", length=0, labelsize=LABEL)

@@ -43,7 +43,7 @@ def similarity_matrix(
 
     names = [shortened(text, 34) for text in texts]
     # All in inches: names rise at 45 degrees above the cells, and may reach out to the right.
-    rise = [0.25 + 0.054 * len(name) for name in names]
+    rise = [0.25 + 0.06 * len(name) for name in names]
     left, width, height = 0.1, CELL * (columns + 1.1), CELL * (rows + 0.1)
     over = max(0.2, *(rise[column] - CELL * (columns - column - 0.5) for column in range(columns)))
     bottom, figure_width, figure_height = 0.8, left + width + over, 0.8 + height + max(rise)

@@ -161,7 +161,9 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 
 def _is_due(step: int, every: int | Collection[int] | None) -> bool:
-    return bool(every) and (step % every == 0 if isinstance(every, int) else step in every)
+    if every is None or every == 0:
+        return False
+    return step % every == 0 if isinstance(every, int) else step in every
 
 
 def _batch_source(batches: Any, first: int) -> Callable[[int, int], Any]:

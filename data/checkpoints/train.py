@@ -141,7 +141,7 @@ COLUMNS = {
     "unseen top5": "top-5",
     "unseen of all top1": "top-1 of 1,374",
     "unseen of all top5": "top-5",
-    "twemoji": "seen",
+    "twemoji": "Twemoji (seen)",
     "fluent_3d": "3D",
     "noto_v1": "Noto v1",
     "fxemoji": "FxEmoji",

@@ -43,7 +43,9 @@ def test_captioning_losses_equal_loops(batch, length, seed):
     logits, ids = torch.randn(batch, length, VOCAB), torch.randint(VOCAB, (batch, length))
     lengths = torch.randint(1, length + 1, (batch,))
     each = [[-logits[b, i].log_softmax(0)[ids[b, i]] for i in range(n)] for b, n in enumerate(lengths)]
-    torch.testing.assert_close(captioning_loss(logits, ids, lengths), torch.stack([x for row in each for x in row]).mean())
+    torch.testing.assert_close(
+        captioning_loss(logits, ids, lengths), torch.stack([x for row in each for x in row]).mean()
+    )
     torch.testing.assert_close(
         caption_log_likelihood(logits, ids, lengths), -torch.stack([torch.stack(x).sum() for x in each])
     )

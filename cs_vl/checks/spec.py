@@ -94,8 +94,8 @@ class Assignment:
     """All exercises of one notebook, in its order.
 
     Args:
-        preload: modules that are slow to import and that answers come to need (torch's first optimiser imports
-            its compiler): loaded before any exercise's time runs.
+        preload: modules that are slow to import and that answers come to need (torch's first optimiser
+            imports its compiler): loaded before any exercise's time runs.
     """
 
     name: str

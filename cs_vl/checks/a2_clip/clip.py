@@ -159,14 +159,38 @@ def step_case_with_old_gradients(rng):
     return {**inputs, "old gradients": old}
 
 
+class Momentum:
+    """SGD with momentum, as torch.optim has it, whose import would take longer than the whole check."""
+
+    def __init__(self, parameters, lr):
+        self.param_groups = [{"params": list(parameters), "lr": lr}]
+        self.state = {}
+
+    def zero_grad(self, set_to_none=True):
+        for p in self.param_groups[0]["params"]:
+            p.grad = None if set_to_none or p.grad is None else torch.zeros_like(p)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for p in self.param_groups[0]["params"]:
+            if p.grad is not None:
+                self.state[p] = 0.9 * self.state.get(p, 0.0) + p.grad
+                p -= self.param_groups[0]["lr"] * self.state[p]
+        return loss
+
+
 class Trainee:
-    """A CLIP and its optimiser.  Momentum tells one step from two, and no step from one by zero."""
+    """A CLIP and its optimiser, with momentum, which tells one step from two."""
 
     def __init__(self, inputs, lr=0.1, **changed):
         params = {**inputs["params"], **{name: torch.tensor(value) for name, value in changed.items()}}
         self.inputs = inputs
         self.model = build_clip(CLIP, {**inputs, "params": params})
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=lr, momentum=0.9)
+        self.optimizer = Momentum(self.model.parameters(), lr)
         for name, gradient in inputs.get("old gradients", {}).items():
             self.model.get_parameter(name).grad = gradient
 

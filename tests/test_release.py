@@ -503,8 +503,8 @@ def test_nothing_innocent_is_found(found):
 def test_every_exercise_and_alternative_has_secrets(name):
     secrets = secret_statements(load_assignment(name))
     by_exercise: dict[str, list[str]] = {}
-    for statement, name in secrets.items():
-        by_exercise.setdefault(name, []).append(statement)
+    for statement, owner in secrets.items():
+        by_exercise.setdefault(owner, []).append(statement)
     stripped = [region.exercise for region in stripped_regions(name)]
     assert set(by_exercise) == {*(e.name for e in stripped), "a written answer"}
     for exercise in stripped:

@@ -461,10 +461,10 @@ def by_log_softmax(model, optimizer, images, ids, lengths=None, *, max_scale=100
 def by_closure(model, optimizer, images, ids, lengths=None, *, max_scale=100.0):
     def closure():
         model.zero_grad()
-        fit = model(images, ids, lengths).logits
-        pairs = range(len(fit))
-        to_texts = [fit[i].logsumexp(0) - fit[i, i] for i in pairs]
-        to_images = [fit[:, i].logsumexp(0) - fit[i, i] for i in pairs]
+        logits = model(images, ids, lengths).logits
+        pairs = range(len(logits))
+        to_texts = [logits[i].logsumexp(0) - logits[i, i] for i in pairs]
+        to_images = [logits[:, i].logsumexp(0) - logits[i, i] for i in pairs]
         loss = (sum(to_texts) + sum(to_images)) / (2 * len(pairs))
         loss.backward()
         return loss
@@ -485,8 +485,8 @@ def by_autograd_grad(model, optimizer, images, ids, lengths=None, *, max_scale=1
         F.nll_loss((x * model.logit_scale.exp()).log_softmax(-1), labels) for x in (cosines, cosines.mT)
     ]
     loss = torch.stack(losses).mean()
-    learned = [p for group in optimizer.param_groups for p in group["params"]]
-    for p, gradient in zip(learned, torch.autograd.grad(loss, learned), strict=True):
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
         p.grad = gradient
     optimizer.step()
     optimizer.zero_grad()

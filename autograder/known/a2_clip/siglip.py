@@ -335,11 +335,11 @@ def block_by_block(image_features, text_features, scale, bias, chunk_size):
 def by_checkpointing(image_features, text_features, scale, bias, chunk_size):
     """One backward at the end, for which each chunk is computed again."""
     leaves = copies(image_features, text_features, scale, bias)
-    total = sum(
+    loss = sum(
         checkpoint(chunk_loss, *leaves, start, chunk_size, use_reentrant=False)
         for start in range(0, len(text_features), chunk_size)
     )
-    return total.detach(), torch.autograd.grad(total, leaves)
+    return loss.detach(), torch.autograd.grad(loss, leaves)
 
 
 @alternative(CHUNKED)

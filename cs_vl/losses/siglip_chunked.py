@@ -53,9 +53,8 @@ def siglip_chunked(
     ]
     total = torch.zeros_like(scale)
     for start in range(0, len(texts), chunk_size):
-        logits = scale * images @ texts[start : start + chunk_size].T + bias  # (B, chunk)
-        # Text start + j belongs to image start + j.  As -log sigmoid(l) = softplus(-l), z l turns round:
-        # right pairs are negated, wrong ones stay.
+        logits = images @ (scale * texts[start : start + chunk_size]).T + bias  # (B, chunk)
+        # -log sigmoid(z l) = softplus(-z l): negate the right pairs, text start + j with image start + j.
         logits.diagonal(-start).neg_()
         loss = F.softplus(logits).sum() / len(images)
         loss.backward()  # frees what this chunk has kept
@@ -85,7 +84,7 @@ def siglip_loss_chunked(
     text_features: Float[Tensor, "batch dim"],
     scale: Float[Tensor, ""] | float,
     bias: Float[Tensor, ""] | float,
-    chunk_size: int = 1024,
+    chunk_size: int = 512,
 ) -> Float[Tensor, ""]:
     """`siglip_loss` to train with, in the memory of one chunk; arguments as in `siglip_chunked`.
 

@@ -485,8 +485,8 @@ def by_autograd_grad(model, optimizer, images, ids, lengths=None, *, max_scale=1
         F.nll_loss((x * model.logit_scale.exp()).log_softmax(-1), labels) for x in (cosines, cosines.mT)
     ]
     loss = torch.stack(losses).mean()
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+    learned = [p for group in optimizer.param_groups for p in group["params"]]
+    for p, gradient in zip(learned, torch.autograd.grad(loss, learned), strict=True):
         p.grad = gradient
     optimizer.step()
     optimizer.zero_grad()
@@ -689,6 +689,6 @@ wrong(
 )
 wrong(
     "returns_a_tensor",
-    "You return the loss as a tensor, which keeps the graph of the whole step alive: return loss.item().",
+    "You return the loss as a tensor, which keeps the graph of the whole step alive: hand back a plain number, by .item().",
     returned=lambda loss, again: loss,
 )

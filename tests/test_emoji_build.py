@@ -13,6 +13,8 @@ FOLDER = Path(__file__).parents[1] / "data/emoji"
 
 @pytest.fixture(scope="module")
 def build():
+    # The package that builds wheels has the script's name, and another test may have imported it.
+    others = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "build"}
     sys.path.insert(0, str(FOLDER))
     try:
         import build
@@ -21,6 +23,7 @@ def build():
     finally:
         sys.path.remove(str(FOLDER))
         sys.modules.pop("build", None)
+        sys.modules.update(others)
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,10 @@ class EmojiSet:
         """Some of the pictures."""
         return EmojiSet(self.rgba[index], self.concept[index], self.style[index])
 
+    def showing(self, concepts: Int[Tensor, " some"]) -> "EmojiSet":
+        """The pictures of some concepts, indices into `Emoji.names`."""
+        return self[torch.isin(self.concept, concepts)]
+
     def to(self, device: torch.device | str) -> "EmojiSet":
         return EmojiSet(self.rgba.to(device), self.concept.to(device), self.style.to(device))
 

@@ -136,7 +136,7 @@ def training_pictures(
     if share < 1:
         concepts = pictures.concept.unique()
         order = torch.randperm(len(concepts), generator=torch.Generator().manual_seed(seed))
-        pictures = pictures[torch.isin(pictures.concept, concepts[order[: round(share * len(concepts))]])]
+        pictures = pictures.showing(concepts[order[: round(share * len(concepts))]])
     return pictures
 
 
@@ -261,8 +261,7 @@ def scored_concepts(emoji: Emoji, style: str, concepts: Int[Tensor, " n"]) -> In
 
 
 def _pictures_of(emoji: Emoji, style: str, concepts: Int[Tensor, " n"]) -> EmojiSet:
-    pictures = emoji.select(style)
-    return pictures[torch.isin(pictures.concept, scored_concepts(emoji, style, concepts))]
+    return emoji.select(style).showing(scored_concepts(emoji, style, concepts))
 
 
 def _topk(

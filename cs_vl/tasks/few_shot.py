@@ -37,13 +37,12 @@ def few_shot_scores(
         "linear probe", and by "chance".
     """
     concepts = emoji.concepts(COMPLETE_STYLES, "held_out")
-    place = torch.full((len(emoji),), -1)
-    place[concepts] = torch.arange(len(concepts))
 
     def encode(styles: Sequence[str]) -> tuple[Tensor, Tensor]:
-        pictures = emoji.select(styles, "held_out")
-        pictures = pictures[place[pictures.concept] >= 0]
-        return encode_images(model, on_background(pictures.rgba)), place[pictures.concept]
+        pictures = emoji.select(styles, "held_out").showing(concepts)
+        return encode_images(model, on_background(pictures.rgba)), torch.searchsorted(
+            concepts, pictures.concept
+        )
 
     examples, labels = encode(shots)
     queries, truth = encode([ask])

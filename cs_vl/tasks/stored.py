@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from cs_vl.data.emoji_captions import load_tokenizer
-from cs_vl.data.files import DamagedFile, data_file, read_json
+from cs_vl.data.files import DamagedFile, data_file, read_json, read_tensors
 from cs_vl.models.clip import CLIP
 from cs_vl.tasks.emoji_clip import make_emoji_clip
+
+WEIGHTS = "checkpoints/emoji_clip.safetensors"
 
 
 def load_emoji_clip() -> CLIP:
@@ -21,11 +21,11 @@ def load_emoji_clip() -> CLIP:
         FileNotFoundError: its file is missing.
         DamagedFile: its file is not whole, or of another model.
     """
-    path = data_file("checkpoints/emoji_clip.safetensors")
+    path = data_file(WEIGHTS)
     model = make_emoji_clip(load_tokenizer())
     try:
-        model.load_state_dict(load_file(path))  # float16 there, float32 here
-    except (SafetensorError, RuntimeError) as error:
+        model.load_state_dict(read_tensors(path))  # float16 there, float32 here
+    except RuntimeError as error:  # names or shapes
         raise DamagedFile(path, str(error).split("\n")[0]) from error
     return model.eval()
 
@@ -36,10 +36,12 @@ def stored_runs(name: str) -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError: there is none.
     """
-    listed = read_json(data_file("checkpoints/results/runs.json"))
-    if name not in listed:
-        raise FileNotFoundError(f"there is no stored run {name!r}; there is {', '.join(sorted(listed))}")
-    return [read_json(data_file(f"checkpoints/results/{name}-{seed}.json")) for seed in listed[name]]
+    folder = data_file(WEIGHTS).parent / "results"
+    runs = sorted(folder.glob(f"{name}-[0-9].json"))
+    if not runs:
+        there = sorted({path.stem.rpartition("-")[0] for path in folder.glob("*.json")})
+        raise FileNotFoundError(f"there is no stored run {name!r}; there is {', '.join(there)}")
+    return [read_json(path) for path in runs]
 
 
 def final_scores(runs: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, list[float]]:

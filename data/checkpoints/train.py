@@ -123,15 +123,6 @@ def shuffle(captions: CaptionTable, emoji: Emoji) -> Callable:
     return lambda concept, style, generator: captions(other[concept], style, generator)
 
 
-def list_runs() -> None:
-    """Which seeds of which runs are stored, for `cs_vl.tasks.stored`."""
-    found: dict[str, list[int]] = {}
-    for path in sorted((HERE / "results").glob("*-[0-9].json")):
-        name, _, seed = path.stem.rpartition("-")
-        found.setdefault(name, []).append(int(seed))
-    (HERE / "results" / "runs.json").write_text(json.dumps(found, indent=1) + "\n")
-
-
 def stored(name: str) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted((HERE / "results").glob(f"{name}-[0-9].json"))]
 
@@ -186,7 +177,6 @@ def main() -> None:
             if options.again or not (HERE / "results" / f"{name}-{seed}.json").exists():
                 print(f"{name}, seed {seed}", flush=True)
                 train(name, seed)
-    list_runs()
     print(table())
 
 

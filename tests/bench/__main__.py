@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -147,13 +148,11 @@ def scenes() -> tuple[str, str, float, float]:
 
 def main() -> None:
     print("| what | peer | ours / peer | ours |\n|---|---|---|---|")
-    rows = (
-        *((lambda b=b: (*b(), "s")) for b in (vit_step, gpt2_step, lambda: clip_step(in_turn), scenes)),
-        *((lambda name=name: (*checks(name), "s")) for name in ASSIGNMENTS),
-        lambda: (*grading(), "s"),
-    )
-    for row in rows:
-        say(*row())
+    for bench in (vit_step, gpt2_step, partial(clip_step, in_turn), scenes):
+        say(*bench(), "s")
+    for name in ASSIGNMENTS:
+        say(*checks(name), "s")
+    say(*grading(), "s")
     for loss_row in losses():
         say(*loss_row)
 

@@ -27,6 +27,6 @@ _ORDER = (
 ASSIGNMENT = Assignment(
     name="a2_clip",
     title="CLIP",
-    exercises=tuple(_ALL[name] for name in _ORDER if name in _ALL),
+    exercises=tuple(_ALL[name] for name in _ORDER),
     preload=("torch._dynamo",),
 )

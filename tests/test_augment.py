@@ -47,7 +47,7 @@ def test_no_movement_leaves_images_as_they_are_and_a_flip_mirrors_them():
     torch.testing.assert_close(random_affine(images, **still, flip=1.0), images.flip(-1), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("colours", [True, False])
+@pytest.mark.parametrize("colours", [0.0, 0.5, 1.0])
 def test_pictures_stay_in_range_and_depend_on_the_generator_alone(colours):
     rgba = pictures(40)
     state = torch.random.get_rng_state()
@@ -63,8 +63,16 @@ def test_pictures_stay_in_range_and_depend_on_the_generator_alone(colours):
 def test_shape_only_leaves_a_plain_colour_alone():
     rgba = torch.ones(8, 4, 16, 16)
     rgba[:, 1:3] = 0  # red
-    centre = augment(rgba, torch.Generator().manual_seed(0), colours=False)[:, :, 8, 8]
+    centre = augment(rgba, torch.Generator().manual_seed(0), colours=0.0)[:, :, 8, 8]
     torch.testing.assert_close(centre, torch.tensor([1.0, 0.0, 0.0]).expand(8, 3))
+
+
+def test_colours_change_in_a_share_of_the_pictures():
+    rgba = torch.ones(400, 4, 16, 16)
+    rgba[:, 1:3] = 0  # red
+    images = augment(rgba, torch.Generator().manual_seed(0), colours=0.25, outlines=0.5)
+    red = torch.isclose(images[:, :, 8, 8], torch.tensor([1.0, 0.0, 0.0]), atol=1e-4).all(dim=1)
+    assert 0.65 < red.float().mean() < 0.85
 
 
 def test_an_outline_is_white_where_nothing_changes_and_dark_at_an_edge():

@@ -3,19 +3,29 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from cs_vl.data.emoji import SPLITS, TRAIN_STYLES, EmojiSet, load_emoji
+from cs_vl.data.emoji import SPLITS, TRAIN_STYLES, EmojiSet, load_emoji, on_background
 from cs_vl.data.emoji_captions import CaptionTable, load_tokenizer
 from cs_vl.nn.conv_net import ConvNet
 from cs_vl.nn.conv_stem import ConvStem
 from cs_vl.nn.keep_tokens import KeepTokens
+from cs_vl.tasks.caption_prediction import (
+    captioner_answers,
+    captioner_loss,
+    make_emoji_captioner,
+    make_word_predictor,
+    word_answers,
+    word_loss,
+)
 from cs_vl.tasks.emoji_classifier import EmojiClassifier, classifier_answers, classifier_loss
 from cs_vl.tasks.emoji_clip import (
     COMPLETE_STYLES,
+    EmojiBatch,
     clamp_scale,
     clip_answers,
     clip_loss,
@@ -26,6 +36,7 @@ from cs_vl.tasks.emoji_clip import (
     make_vision_tower,
     scored_concepts,
     training_pictures,
+    unseen_scores,
 )
 from cs_vl.tasks.emoji_levels import LEVELS, level_scores, levels_by_chance
 from cs_vl.train import fit
@@ -179,7 +190,7 @@ def test_levels_from_coarse_to_fine(emoji):
 def test_a_few_steps_learn(emoji, captions):
     """A dozen concepts: CLIP and its supervised twin both tell them apart."""
     pictures = training_pictures(emoji, share=0.01)
-    batches = emoji_batches(pictures, captions, 12, colours=False)
+    batches = emoji_batches(pictures, captions, 12, colours=0.0)
     torch.manual_seed(0)
     clip = make_emoji_clip(load_tokenizer(), "cnn", width=8)
     twin = EmojiClassifier(*make_vision_tower("cnn", width=8), len(emoji))
@@ -214,14 +225,16 @@ def test_an_experiment_goes_on_with_what_is_missing(experiments, tmp_path):
         done.append((setting.loss, seed))
         if len(done) == 3:
             raise KeyboardInterrupt
-        return {"cpu_seconds": 1, "loss": 0.0, "scores": dict.fromkeys(experiments.COLUMNS, 0.5)}
+        return {"cpu_seconds": 1, "final_loss": 0.0, "scores": dict.fromkeys(experiments.COLUMNS, 0.5)}
 
     with pytest.raises(KeyboardInterrupt):
         experiments.run("loss", (0, 1), train=train)
     experiments.run("loss", (0, 1), train=train)
     assert done == [("infonce", 0), ("siglip", 0), ("infonce", 1), ("infonce", 1), ("siglip", 1)]
     assert len(json.loads((tmp_path / "loss.json").read_text())["runs"]) == 4
-    assert "| loss | siglip | 2 | 1 | 50.0 (50 to 50) |" in experiments.table()
+    experiments.run("styles", (0,), train=train)  # "3" is what "infonce" is: trained once
+    assert len(done) == 7 and len(experiments.read("styles")) == 3
+    assert "| loss | siglip | 1 | 2 | 50.0 (50 to 50) |" in experiments.table()
 
 
 def test_a_raw_pool_has_a_long_tail_and_balancing_shortens_it(experiments, emoji):
@@ -238,10 +251,62 @@ def test_a_raw_pool_has_a_long_tail_and_balancing_shortens_it(experiments, emoji
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, label", [("loss", "siglip"), ("balance", "balanced"), ("styles", "5")])
+@pytest.mark.parametrize(
+    "name, label",
+    [
+        ("loss", "siglip"),
+        ("balance", "balanced"),
+        ("styles", "5"),
+        ("objective", "words"),
+        ("objective", "captions"),
+    ],
+)
 def test_a_training_of_two_steps_gives_all_scores(experiments, name, label):
-    from dataclasses import replace
+    setting = replace(experiments.EXPERIMENTS[name][label], batch_size=16)
+    result = experiments.train(replace(setting, images=32), 0)
+    predicts = name == "objective"
+    assert ({"unseen top1", "unseen top5"} if predicts else set(experiments.COLUMNS)) <= set(result["scores"])
+    along = result["along"]
+    assert along["images"] == [16, 32] and 0 < along["cpu_seconds"][0] <= along["cpu_seconds"][1]
+    assert len(along["unseen top5"]) == 2
 
-    setting = experiments.EXPERIMENTS[name][label]
-    result = experiments.train(replace(setting, images=2 * setting.batch_size), 0)
-    assert set(experiments.COLUMNS) <= set(result["scores"])
+
+# ---- Predicting captions ----
+
+
+def test_a_captioner_and_a_word_predictor_score_names_by_what_they_were_trained_for(emoji, captions):
+    """The score of a name is its loss with that name as the caption."""
+    tokenizer, names = load_tokenizer(), ["red apple", "fox", "cat with tears of joy"]
+    pictures = emoji.select("noto", "held_out")
+    pictures = pictures[torch.arange(3)]
+    images = on_background(pictures.rgba)
+    ids, lengths = tokenizer.batch(names)
+    torch.manual_seed(0)
+    for make, answers, loss, per_token in (
+        (make_emoji_captioner, captioner_answers, captioner_loss, True),
+        (make_word_predictor, word_answers, word_loss, False),
+    ):
+        model = make(tokenizer, width=4).eval()
+        scores = answers(model, tokenizer, names)(pictures)
+        for i in range(3):
+            for j in range(3):
+                one = slice(j, j + 1)
+                batch = EmojiBatch(images[i : i + 1], ids[one], lengths[one], pictures.concept[i : i + 1])
+                nats = loss(model, batch).item() * (lengths[j].item() if per_token else 1)
+                assert scores[i, j].item() == pytest.approx(-nats, abs=1e-3)
+        batch = emoji_batches(training_pictures(emoji), captions, 8)(0, torch.Generator().manual_seed(0))
+        loss(model.train(), batch).backward()
+        idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+        assert all(name.endswith("k_proj.bias") for name in idle), idle
+
+
+def test_unseen_scores_are_those_of_all_scores(emoji):
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(len(emoji), len(emoji), generator=generator)
+
+    def answer(pictures):
+        return noise[pictures.concept]
+
+    some = unseen_scores(answer, emoji)
+    everything = emoji_scores(answer, emoji, styles=TRAIN_STYLES, every=16)
+    assert some == {key: everything[key] for key in ("unseen top1", "unseen top5")}

@@ -23,7 +23,7 @@ def augment(
     rgba: Float[Tensor, "n 4 height width"],
     generator: torch.Generator | None = None,
     *,
-    colours: bool = True,
+    colours: float = 1.0,
     outlines: float = 0.1,
 ) -> Float[Tensor, "n 3 height width"]:
     """Random pictures of the same things, in [0, 1]: shifted in shape, in colours and in background.
@@ -31,19 +31,21 @@ def augment(
     Args:
         rgba: colours and alpha in [0, 1], the colours not premultiplied.
         generator: what to draw on with; on the CPU.
-        colours: False leaves colours alone, on a white background: shape only.
-        outlines: the share of pictures that become a line drawing (with `colours` only).
+        colours: the share of pictures whose colours change; the others stay as they are, on white.
+        outlines: the share of those whose colours change that become a line drawing.
     """
     premultiplied = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], dim=1)
     premultiplied = random_affine(premultiplied, generator)
     n, device = len(rgba), rgba.device
-    if not colours:
-        as_it_is = torch.eye(3), torch.zeros(3), torch.ones(3)
-        return recolour(premultiplied, *(x.to(device) for x in as_it_is))
-    matrix, offset = random_colours(n, generator)
-    background = random_backgrounds(n, generator)
+    matrix, offset, background = torch.eye(3).repeat(n, 1, 1), torch.zeros(n, 3), torch.ones(n, 3)
+    drawn = torch.zeros(n, dtype=torch.bool)
+    if colours:
+        changed = torch.rand(n, generator=generator) < colours
+        matrix[changed], offset[changed] = random_colours(int(changed.sum()), generator)
+        background[changed] = random_backgrounds(int(changed.sum()), generator)
+        drawn = changed & (torch.rand(n, generator=generator) < outlines)
     images = recolour(premultiplied, matrix.to(device), offset.to(device), background.to(device))
-    drawn = (torch.rand(n, generator=generator) < outlines).to(device)
+    drawn = drawn.to(device)
     images[drawn] = outline(images[drawn])
     return images
 

@@ -85,6 +85,22 @@ def make_vision_tower(kind: str, *, keep: float = 0.5, width: int = 32) -> tuple
     return vit, DIM
 
 
+def make_text_tower(tokenizer: Tokenizer, *, depth: int = 1) -> TextTransformer:
+    """A text transformer for short captions, the mean over whose words is what it pools."""
+    text = TextTransformer(
+        vocab_size=tokenizer.vocab_size,
+        context_length=CONTEXT_LENGTH,
+        dim=DIM,
+        depth=depth,
+        heads=4,
+        causal=False,
+        pool="mean",
+    )
+    # Five times the usual start: in a short training words have no time to grow apart.
+    nn.init.normal_(text.token_embed.weight, std=0.1)
+    return text
+
+
 def make_emoji_clip(
     tokenizer: Tokenizer,
     tower: str = "vit",
@@ -96,17 +112,7 @@ def make_emoji_clip(
 ) -> CLIP:
     """A new CLIP for 32 x 32 pixels and short captions; see `make_vision_tower`."""
     visual, visual_dim = make_vision_tower(tower, keep=keep, width=width)
-    text = TextTransformer(
-        vocab_size=tokenizer.vocab_size,
-        context_length=CONTEXT_LENGTH,
-        dim=DIM,
-        depth=text_depth,
-        heads=4,
-        causal=False,
-        pool="mean",
-    )
-    # Five times the usual start: in a short training words have no time to grow apart.
-    nn.init.normal_(text.token_embed.weight, std=0.1)
+    text = make_text_tower(tokenizer, depth=text_depth)
     return CLIP(
         visual=visual, text=text, visual_dim=visual_dim, text_dim=DIM, embed_dim=DIM, logit_bias=logit_bias
     )
@@ -151,19 +157,25 @@ def distinct_rows(
 
 
 def emoji_batches(
-    pictures: EmojiSet, captions: Captions, batch_size: int, *, colours: bool = True, outlines: float = 0.1
+    pictures: EmojiSet,
+    captions: Captions,
+    batch_size: int,
+    *,
+    colours: float | Callable[[int], float] = 1.0,
+    outlines: float = 0.1,
 ) -> Callable[[int, torch.Generator], EmojiBatch]:
     """Random batches for `cs_vl.train.fit`.
 
     Args:
         captions: (concepts, styles, generator) -> ids, lengths.
-        colours, outlines: see `augment`.
+        colours, outlines: see `augment`; colours may depend on the step.
     """
 
     def batch(step: int, generator: torch.Generator) -> EmojiBatch:
         rows = distinct_rows(pictures.concept, batch_size, generator)
         concept = pictures.concept[rows]
-        images = augment(pictures.rgba[rows], generator, colours=colours, outlines=outlines)
+        share = colours(step) if callable(colours) else colours
+        images = augment(pictures.rgba[rows], generator, colours=share, outlines=outlines)
         return EmojiBatch(images, *captions(concept, pictures.style[rows], generator), concept)
 
     return batch
@@ -250,6 +262,20 @@ def emoji_scores(
         scores[f"unseen top{k}"] = _topk(answers, concept, left_out, k)
         scores[f"unseen of all top{k}"] = _topk(answers, concept, torch.cat([seen, left_out]), k)
     return scores
+
+
+def unseen_scores(
+    answer: Answer, emoji: Emoji, *, unseen: Split = "held_out", styles: Sequence[str] = TRAIN_STYLES
+) -> dict[str, float]:
+    """Those scores of `emoji_scores` alone that ask for an unseen concept among unseen ones.
+
+    Returns:
+        "unseen top1", "unseen top5", in [0, 1], all styles together.
+    """
+    concepts = emoji.concepts(COMPLETE_STYLES, unseen)
+    pictures = emoji.select(styles, unseen).showing(concepts)
+    scores = answer(pictures)
+    return {f"unseen top{k}": _topk(scores, pictures.concept, concepts, k) for k in (1, 5)}
 
 
 def scored_concepts(emoji: Emoji, style: str, concepts: Int[Tensor, " n"]) -> Int[Tensor, " m"]:

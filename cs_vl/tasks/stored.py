@@ -1,6 +1,6 @@
 """What long trainings left behind: a model, and the scores of all (`make checkpoints` makes both anew)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,30 @@ def stored_runs(name: str) -> list[dict[str, Any]]:
 def final_scores(runs: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, list[float]]:
     """{key: [its last value in each run]}."""
     return {key: [run["final"][key] for run in runs] for key in keys}
+
+
+def score_table(
+    labels: Sequence[str],
+    rows: Iterable[tuple[Sequence[str], Sequence[dict[str, float]]]],
+    columns: dict[str, str],
+) -> str:
+    """Scores in percent, the mean over the seeds and from the lowest to the highest, as a Markdown table.
+
+    Args:
+        labels: headings of the first columns.
+        rows: (what stands in the first columns, the scores of each seed); a score may be missing.
+        columns: {score: heading}.
+    """
+    headings = [*labels, "seeds", *columns.values()]
+    lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
+    for first, seeds in rows:
+        cells = [*first, str(len(seeds))]
+        for key in columns:
+            values = [100 * scores[key] for scores in seeds if key in scores]
+            spread = f" ({min(values):.0f} to {max(values):.0f})" if len(values) > 1 else ""
+            cells.append(f"{sum(values) / len(values):.1f}{spread}" if values else "-")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def scores_along(runs: Sequence[dict[str, Any]], styles: Sequence[str]) -> Float[np.ndarray, "runs times"]:

@@ -5,8 +5,9 @@
     python data/experiments/run.py --table              the table of what is stored, without training
 
 Each writes `<experiment>.json` beside this file, a record for each setting and seed, as soon as that one has
-ended; called again, it goes on with what is missing.  All are the convolutional CLIP of `make_emoji_clip`, a
-little narrower, with equally many images (not steps), unless these are what is compared.
+ended; called again, it goes on with what is missing.  All have the image tower of `make_emoji_clip("cnn")`, a
+little narrower, and equally many images (not steps), unless these are what is compared.  Where two
+experiments have a setting in common, it is trained once.
 """
 
 import argparse
@@ -16,16 +17,28 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cs_vl.data.balance import balanced_sample, long_tail_counts, metadata_matches
-from cs_vl.data.emoji import FAR_STYLES, NEAR_STYLES, TRAIN_STYLES, Emoji, EmojiSet, load_emoji
+from cs_vl.data.bpe import Tokenizer
+from cs_vl.data.emoji import NEAR_STYLES, TRAIN_STYLES, Emoji, EmojiSet, load_emoji
 from cs_vl.data.emoji_captions import CaptionTable, load_tokenizer
 from cs_vl.losses.siglip import siglip_loss
 from cs_vl.models.clip import CLIP
+from cs_vl.tasks.caption_prediction import (
+    captioner_answers,
+    captioner_loss,
+    make_emoji_captioner,
+    make_word_predictor,
+    word_answers,
+    word_loss,
+)
 from cs_vl.tasks.emoji_clip import (
+    COMPLETE_STYLES,
+    Answer,
     EmojiBatch,
     clamp_scale,
     clip_answers,
@@ -34,8 +47,10 @@ from cs_vl.tasks.emoji_clip import (
     emoji_scores,
     make_emoji_clip,
     training_pictures,
+    unseen_scores,
 )
 from cs_vl.tasks.emoji_levels import level_scores
+from cs_vl.tasks.stored import score_table
 from cs_vl.train import fit, pick_device
 
 HERE = Path(__file__).parent
@@ -52,27 +67,89 @@ class Setting:
     width: int = 24  # of the tower's first stage
     styles: tuple[str, ...] = TRAIN_STYLES
     share: float = 1.0  # of the concepts
-    loss: str = "infonce"  # or "siglip"
+    loss: str = "infonce"  # a key of LOSSES
     pool: str = ""  # "raw": a few concepts are everywhere; "balanced": that pool, balanced as by MetaCLIP
 
 
 SMALL = Setting()
 RARE = replace(SMALL, batch_size=64, lr=1.5e-3)  # a batch of 256 distinct concepts would hide what is rare
 EXPERIMENTS: dict[str, dict[str, Setting]] = {
+    "objective": {loss: replace(SMALL, loss=loss) for loss in ("infonce", "words", "captions")},
+    "loss": {loss: replace(SMALL, loss=loss) for loss in ("infonce", "siglip")},
+    "batch_size": {str(n): replace(SMALL, batch_size=n, lr=3e-3 * math.sqrt(n / 256)) for n in (16, 64, 256)},
     "styles": {
         "1": replace(SMALL, styles=TRAIN_STYLES[:1]),
         "3": SMALL,
         "5": replace(SMALL, styles=(*TRAIN_STYLES, *NEAR_STYLES[1:])),
     },
-    "batch_size": {
-        str(n): replace(SMALL, batch_size=n, lr=3e-3 * math.sqrt(n / 256)) for n in (16, 64, 256, 512)
-    },
-    "loss": {"infonce": SMALL, "siglip": replace(SMALL, loss="siglip")},
     "balance": {pool: replace(RARE, pool=pool) for pool in ("raw", "balanced")},
-    "model_size": {str(width): replace(SMALL, width=width) for width in (8, 16, 32)},
     "data_size": {f"{share:.0%}": replace(SMALL, share=share) for share in (0.25, 0.5, 1.0)},
+    "model_size": {str(width): replace(SMALL, width=width) for width in (8, 24, 40)},
 }
 POOL, LIMIT = 8_000, 4  # pairs in the long-tailed pool, and how many of each concept balancing leaves
+WATCHED = (0.125, 0.25, 0.5, 1.0)  # when, as shares of the training, to ask for held-out concepts
+
+
+# ---- What can be learned, and how it answers ----
+
+
+def sigmoid_loss(model: CLIP, batch: EmojiBatch) -> Tensor:
+    """SigLIP's loss on a batch."""
+    out = model(batch.images, batch.ids, batch.lengths)
+    return siglip_loss(out.image_features, out.text_features, model.logit_scale.exp(), model.logit_bias)
+
+
+def make_siglip(tokenizer: Tokenizer, *, width: int) -> CLIP:
+    model = make_emoji_clip(tokenizer, "cnn", width=width, logit_bias=-10.0)
+    nn.init.constant_(model.logit_scale, math.log(10))  # Zhai et al. 2023, sec. 3.2
+    return model
+
+
+def bare_clip_answers(model: CLIP, tokenizer: Tokenizer, emoji: Emoji) -> Answer:
+    """By the phrases alone, so that all kinds of models are asked with one text for each concept."""
+    return clip_answers(model, tokenizer, emoji, ["{}"])
+
+
+def held_out_only(answers: Callable) -> Callable[[Any, Tokenizer, Emoji], Answer]:
+    """For models that read each name with each picture, which takes long: the held-out names alone."""
+
+    def for_all(model: nn.Module, tokenizer: Tokenizer, emoji: Emoji) -> Answer:
+        concepts = emoji.concepts(COMPLETE_STYLES, "held_out")
+        some = answers(model, tokenizer, [emoji.phrases[i] for i in concepts.tolist()])
+
+        def answer(pictures: EmojiSet) -> Tensor:
+            scores = torch.full((len(pictures), len(emoji)), -torch.inf)
+            scores[:, concepts] = some(pictures)
+            return scores
+
+        return answer
+
+    return for_all
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to learn from captions: (tokenizer, width) -> model; its loss; (model, ...) -> `Answer`."""
+
+    make: Callable[..., nn.Module]
+    loss: Callable
+    answers: Callable[[Any, Tokenizer, Emoji], Answer]
+    contrastive: bool = True
+
+
+LOSSES = {
+    "infonce": Way(
+        lambda tokenizer, width: make_emoji_clip(tokenizer, "cnn", width=width), clip_loss, bare_clip_answers
+    ),
+    "siglip": Way(make_siglip, sigmoid_loss, bare_clip_answers),
+    "words": Way(make_word_predictor, word_loss, held_out_only(word_answers), contrastive=False),
+    "captions": Way(
+        make_emoji_captioner, captioner_loss, held_out_only(captioner_answers), contrastive=False
+    ),
+}
+
+
+# ---- Training ----
 
 
 def train(setting: Setting, seed: int) -> dict:
@@ -81,40 +158,50 @@ def train(setting: Setting, seed: int) -> dict:
     pictures = training_pictures(emoji, setting.styles, share=setting.share)
     if setting.pool:
         pictures = long_tailed(pictures, emoji, balanced=setting.pool == "balanced", seed=seed)
+    way = LOSSES[setting.loss]
     torch.manual_seed(seed)
-    sigmoid = setting.loss == "siglip"
-    model = make_emoji_clip(tokenizer, "cnn", width=setting.width, logit_bias=-10.0 if sigmoid else None)
-    if sigmoid:
-        torch.nn.init.constant_(model.logit_scale, math.log(10))  # Zhai et al. 2023, sec. 3.2
-    captions = CaptionTable(emoji, tokenizer)
+    model = way.make(tokenizer, width=setting.width)
+    steps = setting.images // setting.batch_size
+    asking, cpu_seconds = 0.0, []
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        nonlocal asking
+        now = time.process_time()
+        cpu_seconds.append(round(now - start - asking, 1))  # of training alone
+        scores = unseen_scores(way.answers(model, tokenizer, emoji), emoji)
+        asking += time.process_time() - now
+        return scores
+
     start = time.process_time()
     history = fit(
         model,
-        sigmoid_loss if sigmoid else clip_loss,
-        emoji_batches(pictures, captions, setting.batch_size, colours=False),
-        steps=setting.images // setting.batch_size,
+        way.loss,
+        emoji_batches(pictures, CaptionTable(emoji, tokenizer), setting.batch_size, colours=False),
+        steps=steps,
         lr=setting.lr,
         weight_decay=0.1,
         betas=(0.9, 0.98),
         seed=seed,
-        after_step=clamp_scale,
+        evaluate=evaluate,
+        evaluate_every={round(share * steps) for share in WATCHED},
+        after_step=clamp_scale if way.contrastive else None,
         progress=False,
     )
-    seconds = time.process_time() - start
-    with torch.no_grad():
-        answer = clip_answers(model, tokenizer, emoji)
-        scores = emoji_scores(answer, emoji) | level_scores(answer, emoji)
+    scores = {key: values[-1] for key, values in history.evaluations.items()}
+    if way.contrastive:
+        with torch.no_grad():
+            answer = clip_answers(model.cpu(), tokenizer, emoji)
+            scores = emoji_scores(answer, emoji) | level_scores(answer, emoji)
     return {
-        "cpu_seconds": round(seconds),
-        "loss": round(sum(history.losses[-20:]) / len(history.losses[-20:]), 4),
+        "cpu_seconds": round(cpu_seconds[-1]),
+        "final_loss": round(sum(history.losses[-20:]) / len(history.losses[-20:]), 4),
         "scores": {key: round(value, 4) for key, value in scores.items()},
+        "along": {
+            "images": [step * setting.batch_size for step in history.evaluated_at],
+            "cpu_seconds": cpu_seconds,
+            **{key: [round(value, 4) for value in values] for key, values in history.evaluations.items()},
+        },
     }
-
-
-def sigmoid_loss(model: CLIP, batch: EmojiBatch) -> Tensor:
-    """SigLIP's loss on a batch."""
-    out = model(batch.images, batch.ids, batch.lengths)
-    return siglip_loss(out.image_features, out.text_features, model.logit_scale.exp(), model.logit_bias)
 
 
 def long_tailed(pictures: EmojiSet, emoji: Emoji, *, balanced: bool, seed: int) -> EmojiSet:
@@ -153,16 +240,29 @@ def run(name: str, seeds: tuple[int, ...] = SEEDS, *, train: Callable[[Setting, 
     """Train what is missing of an experiment: all settings with one seed, then with the next."""
     for seed in seeds:
         for label, setting in EXPERIMENTS[name].items():
-            runs = read(name)
-            if any((r["setting"], r["seed"]) == (label, seed) for r in runs):
+            if any((r["setting"], r["seed"]) == (label, seed) for r in read(name)):
                 continue
-            print(f"{name} {label}, seed {seed}", flush=True)
-            runs.append({"setting": label, "seed": seed, **asdict(setting), **train(setting, seed)})
+            made_of = {"seed": seed, **json.loads(json.dumps(asdict(setting)))}
+            result = elsewhere(made_of)
+            if result is None:
+                print(f"{name} {label}, seed {seed}", flush=True)
+                result = made_of | train(setting, seed)
             command = f"python data/experiments/run.py {name}"
-            stored = {"command": command, "device": str(pick_device()), "runs": runs}
+            runs = [*read(name), {"setting": label, **result}]
             unfinished = HERE / f"{name}.json.unfinished"
-            unfinished.write_text(json.dumps(stored, indent=1) + "\n")
+            unfinished.write_text(
+                json.dumps({"command": command, "device": str(pick_device()), "runs": runs}, indent=1) + "\n"
+            )
             unfinished.replace(HERE / f"{name}.json")
+
+
+def elsewhere(made_of: dict) -> dict | None:
+    """The result of another experiment that has the very same setting and seed, where there is one."""
+    for name in EXPERIMENTS:
+        for result in read(name):
+            if made_of.items() <= result.items():
+                return {key: value for key, value in result.items() if key != "setting"}
+    return None
 
 
 COLUMNS = {
@@ -173,28 +273,21 @@ COLUMNS = {
     "name": "name",
     "noto": "seen",
     "fluent_3d": "3D",
-    FAR_STYLES[0]: "OpenMoji",
+    "openmoji": "OpenMoji",
     "openmoji_line": "line",
 }
 
 
 def table() -> str:
-    """All that is stored, in percent: the mean over the seeds, and from the lowest to the highest."""
-    lines = [
-        f"| experiment | setting | seeds | CPU-s | {' | '.join(COLUMNS.values())} |",
-        "|---" * (4 + len(COLUMNS)) + "|",
-    ]
+    """All that is stored; see `score_table`."""
+    rows = []
     for name, settings in EXPERIMENTS.items():
         for label in settings:
             runs = [r for r in read(name) if r["setting"] == label]
-            if not runs:
-                continue
-            cells = [name, label, str(len(runs)), f"{sum(r['cpu_seconds'] for r in runs) / len(runs):.0f}"]
-            for key in COLUMNS:
-                values = [100 * r["scores"][key] for r in runs]
-                cells.append(f"{sum(values) / len(values):.1f} ({min(values):.0f} to {max(values):.0f})")
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            if runs:
+                cpu_seconds = sum(r["cpu_seconds"] for r in runs) / len(runs)
+                rows.append(([name, label, f"{cpu_seconds:.0f}"], [r["scores"] for r in runs]))
+    return score_table(["experiment", "setting", "CPU-s"], rows, COLUMNS)
 
 
 def main() -> None:

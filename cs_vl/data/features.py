@@ -9,10 +9,11 @@ The weights are not part of the course; `data/features/build.py` says where they
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cs_vl.data.emoji import STYLES, load_emoji
+from cs_vl.data.emoji import STYLES, EmojiSet, load_emoji
 from cs_vl.data.files import DamagedFile, data_file, read_tensors
 
 
@@ -27,6 +28,16 @@ class Features:
 
     text: Float[Tensor, "concepts 384"]
     image: dict[str, Float[Tensor, "n 256"]]
+
+    def of(self, pictures: EmojiSet) -> Float[Tensor, "n 256"]:
+        """The image features of some pictures."""
+        emoji = load_emoji()
+        found = torch.empty(len(pictures), next(iter(self.image.values())).shape[1])
+        for style in pictures.style.unique().tolist():
+            here = pictures.style == style
+            rows = torch.searchsorted(emoji.concepts(STYLES[style]), pictures.concept[here])
+            found[here] = self.image[STYLES[style]][rows]
+        return found
 
 
 def load_features() -> Features:

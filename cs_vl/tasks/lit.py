@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cs_vl.data.emoji import EmojiSet
+from cs_vl.data.features import Features
 from cs_vl.models.clip import CLIP
-from cs_vl.tasks.emoji_clip import EmojiBatch, distinct_rows
+from cs_vl.tasks.emoji_clip import Answer, EmojiBatch, distinct_rows
 
 
 class LockedOutput(NamedTuple):
@@ -67,3 +69,17 @@ def feature_batches(
         return EmojiBatch(image_features[rows], text_features[chosen], torch.ones_like(chosen), chosen)
 
     return batch
+
+
+def lit_answers(model: LinearHeads, features: Features) -> Answer:
+    """Zero-shot from committed features: the cosine of a picture with each bare name; see `Answer`."""
+
+    @torch.no_grad()
+    def answer(pictures: EmojiSet) -> Tensor:
+        device = model.logit_scale.device
+        return (
+            model.encode_image(features.of(pictures).to(device))
+            @ model.encode_text(features.text.to(device)).T
+        ).cpu()
+
+    return answer

@@ -44,6 +44,26 @@ def stored_runs(name: str) -> list[dict[str, Any]]:
     return [read_json(path) for path in runs]
 
 
+def stored_experiment(name: str) -> dict[str, list[dict[str, Any]]]:
+    """What an experiment of `data/experiments/run.py` gave: {setting: [the record of each seed]}.
+
+    A record has, besides its setting: "scores" as of `emoji_scores` and `level_scores`, "cpu_seconds", and
+    "along": what was measured during the training, with the "images" and "cpu_seconds" until then.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    settings: dict[str, list[dict[str, Any]]] = {}
+    for record in read_json(data_file(f"experiments/{name}.json"))["runs"]:
+        settings.setdefault(record["setting"], []).append(record)
+    return settings
+
+
+def along(records: Sequence[dict[str, Any]], key: str) -> Float[np.ndarray, "seeds times"]:
+    """A score along the training of one setting: a row a seed."""
+    return np.array([record["along"][key] for record in records])
+
+
 def final_scores(runs: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, list[float]]:
     """{key: [its last value in each run]}."""
     return {key: [run["final"][key] for run in runs] for key in keys}

@@ -13,16 +13,20 @@ import argparse
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from cs_vl.data.emoji import Emoji, load_emoji
+from cs_vl.data.emoji import Emoji, EmojiSet, Split, load_emoji
 from cs_vl.data.emoji_captions import CaptionTable, load_tokenizer
+from cs_vl.data.features import load_features
 from cs_vl.tasks.emoji_classifier import EmojiClassifier, classifier_answers, classifier_loss
 from cs_vl.tasks.emoji_clip import (
+    Answer,
     clamp_scale,
     clip_answers,
     clip_loss,
@@ -32,6 +36,8 @@ from cs_vl.tasks.emoji_clip import (
     make_vision_tower,
     training_pictures,
 )
+from cs_vl.tasks.lit import LinearHeads, feature_batches, lit_answers
+from cs_vl.tasks.stored import score_table
 from cs_vl.train import fit, pick_device
 
 HERE = Path(__file__).parent
@@ -41,58 +47,116 @@ HERE = Path(__file__).parent
 class Run:
     """How a model is trained; the same in all else."""
 
-    tower: str
+    kind: str  # a key of KINDS
     steps: int
+    tower: str = "cnn"
     batch_size: int = 256
     lr: float = 1e-3
     colours: bool = True  # whether augmentation changes colours, too: costs early and pays late
-    supervised: bool = False  # the twin: a linear head over the concepts in the text tower's place
+    gentle: float = 0.0  # the share of the steps in which changed colours become common, from none to all
+    tower_options: dict[str, Any] = field(default_factory=dict)  # of `make_vision_tower`
     shuffled: bool = False  # the control: every concept has another one's captions
     seeds: tuple[int, ...] = (0, 1, 2)
 
+    def share_of_colours(self, step: int) -> float:
+        """In how many pictures the colours change at a step."""
+        if not self.colours:
+            return 0.0
+        return min(1.0, step / (self.gentle * self.steps)) if self.gentle else 1.0
 
+
+LONG = {"tower": "vit", "batch_size": 512, "lr": 2e-3, "gentle": 0.4}
 SHORT = {"steps": 450, "lr": 3e-3, "colours": False}
 RUNS = {
-    "vit": Run("vit", 4800),
-    "cnn": Run("cnn", **SHORT),
-    "cnn-supervised": Run("cnn", **SHORT, supervised=True),
-    "cnn-shuffled": Run("cnn", **SHORT, shuffled=True),
-    "vit-supervised": Run("vit", 2400, supervised=True),
+    "vit": Run("clip", 2000, **LONG),
+    "vit-supervised": Run("supervised", 800, **LONG),
+    # The first recipe: half of the patches, all colours changed from the first step, a plainer stem.
+    "vit-half": Run(
+        "clip", 4800, tower="vit", tower_options={"keep": 0.5, "depth": 4, "convolutions": 1}, seeds=(0,)
+    ),
+    "cnn": Run("clip", **SHORT),
+    "cnn-supervised": Run("supervised", **SHORT),
+    "cnn-shuffled": Run("clip", **SHORT, shuffled=True),
+    "lit": Run("lit", 150, tower="efficientnet-lite0", batch_size=512),
 }
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What differs between kinds of training."""
+
+    model: nn.Module
+    loss: Callable
+    batches: Callable
+    answers: Callable[[nn.Module], Answer]
+    after_step: Callable[[nn.Module], None] | None = clamp_scale
+    unseen: Split | None = "held_out"
+
+
+def clip_parts(run: Run, emoji: Emoji, pictures: EmojiSet) -> Parts:
+    """CLIP, from scratch."""
+    tokenizer = load_tokenizer()
+    captions: Callable = CaptionTable(emoji, tokenizer)
+    if run.shuffled:
+        captions = shuffle(captions, emoji)
+    return Parts(
+        make_emoji_clip(tokenizer, run.tower, **run.tower_options),
+        clip_loss,
+        emoji_batches(pictures, captions, run.batch_size, colours=run.share_of_colours),
+        lambda model: clip_answers(model, tokenizer, emoji),
+    )
+
+
+def supervised_parts(run: Run, emoji: Emoji, pictures: EmojiSet) -> Parts:
+    """The twin: a linear head over the concepts stands in the text tower's place."""
+    captions = CaptionTable(emoji, load_tokenizer())
+    return Parts(
+        EmojiClassifier(*make_vision_tower(run.tower, **run.tower_options), len(emoji)),
+        classifier_loss,
+        emoji_batches(pictures, captions, run.batch_size, colours=run.share_of_colours),
+        classifier_answers,
+        after_step=None,
+        unseen=None,
+    )
+
+
+def lit_parts(run: Run, emoji: Emoji, pictures: EmojiSet) -> Parts:
+    """The twin with locked towers, which others have trained on far more: two linear heads on features."""
+    features = load_features()
+    image = features.of(pictures)
+    return Parts(
+        LinearHeads(image.shape[1], features.text.shape[1], 256),
+        clip_loss,
+        feature_batches(image, pictures.concept, features.text, run.batch_size),
+        lambda model: lit_answers(model, features),
+    )
+
+
+KINDS = {"clip": clip_parts, "supervised": supervised_parts, "lit": lit_parts}
 
 
 def train(name: str, seed: int) -> None:
     """Train one run with one seed, and store what came out."""
-    run = RUNS[name]
-    emoji, tokenizer = load_emoji(), load_tokenizer()
-    captions = CaptionTable(emoji, tokenizer)
-    if run.shuffled:
-        captions = shuffle(captions, emoji)
-    pictures = training_pictures(emoji)
-    batches = emoji_batches(pictures, captions, run.batch_size, colours=run.colours)
+    run, emoji = RUNS[name], load_emoji()
     torch.manual_seed(seed)
-    if run.supervised:
-        model: torch.nn.Module = EmojiClassifier(*make_vision_tower(run.tower), len(emoji))
-    else:
-        model = make_emoji_clip(tokenizer, run.tower)
+    parts = KINDS[run.kind](run, emoji, training_pictures(emoji))
+    model = parts.model
 
-    def evaluate(model, every: int = 4) -> dict[str, float]:
-        answer = classifier_answers(model) if run.supervised else clip_answers(model, tokenizer, emoji)
-        return emoji_scores(answer, emoji, unseen=None if run.supervised else "held_out", every=every)
+    def evaluate(model: nn.Module, every: int = 4) -> dict[str, float]:
+        return emoji_scores(parts.answers(model), emoji, unseen=parts.unseen, every=every)
 
-    due = {math.ceil(run.steps / 2**k) for k in range(7)}
     history = fit(
         model,
-        classifier_loss if run.supervised else clip_loss,
-        batches,
+        parts.loss,
+        parts.batches,
         steps=run.steps,
         lr=run.lr,
         weight_decay=0.1,
         betas=(0.9, 0.98),
         seed=seed,
         evaluate=evaluate,
-        evaluate_every=due,
-        after_step=None if run.supervised else clamp_scale,
+        evaluate_every={math.ceil(run.steps / 2**k) for k in range(7)},
+        after_step=parts.after_step,
         checkpoint=HERE / "unfinished" / f"{name}-{seed}.safetensors",
         progress=False,
     )
@@ -143,23 +207,15 @@ COLUMNS = {
 
 
 def table() -> str:
-    """All stored results in percent, mean and range over the seeds, as a Markdown table."""
-    lines = [
-        f"| run | seeds | images | minutes | {' | '.join(COLUMNS.values())} |",
-        "|---" * (4 + len(COLUMNS)) + "|",
-    ]
+    """All stored results; see `score_table`."""
+    rows = []
     for name in RUNS:
         results = stored(name)
-        if not results:
-            continue
-        cells = [name, str(len(results)), f"{results[0]['images']:,}"]
-        cells.append(f"{sum(r['seconds'] for r in results) / len(results) / 60:.0f}")
-        for key in COLUMNS:
-            values = [100 * r["final"][key] for r in results if key in r["final"]]
-            spread = f" ({min(values):.0f} to {max(values):.0f})" if len(values) > 1 else ""
-            cells.append(f"{sum(values) / len(values):.1f}{spread}" if values else "-")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        if results:
+            minutes = sum(result["seconds"] for result in results) / len(results) / 60
+            first = [name, f"{results[0]['images']:,}", f"{minutes:.0f}" if minutes >= 1 else "< 1"]
+            rows.append((first, [result["final"] for result in results]))
+    return score_table(["run", "images", "minutes"], rows, COLUMNS)
 
 
 def main() -> None:

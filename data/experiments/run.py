@@ -61,7 +61,7 @@ SEEDS = (0, 1, 2)
 class Setting:
     """What a training is made of."""
 
-    images: int = 76_800  # seen in all
+    images: int = 51_200  # seen in all
     batch_size: int = 256
     lr: float = 3e-3
     width: int = 24  # of the tower's first stage

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cs_vl.nn.conv_stem import conv_block
+from cs_vl.nn.conv_stem import conv_stage
 
 
 class ConvNetOutput(NamedTuple):
@@ -33,12 +33,7 @@ class ConvNet(nn.Module):
         super().__init__()
         widths = [channels, *(width * 2**stage for stage in range(stages))]
         self.dim = widths[-1]
-        self.stages = nn.Sequential(
-            *(
-                nn.Sequential(conv_block(inputs, outputs, 2), conv_block(outputs, outputs))
-                for inputs, outputs in pairwise(widths)
-            )
-        )
+        self.stages = nn.Sequential(*(conv_stage(inputs, outputs, 2) for inputs, outputs in pairwise(widths)))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> ConvNetOutput:
         maps = self.stages(images)

@@ -9,7 +9,7 @@ never been told what classes there will be, chooses among names:
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -64,12 +64,16 @@ class EmojiBatch(NamedTuple):
 # ---- Models ----
 
 
-def make_vision_tower(kind: str, *, keep: float = 0.5, width: int = 32) -> tuple[nn.Module, int]:
+def make_vision_tower(
+    kind: str, *, keep: float = 1.0, depth: int = 3, convolutions: int = 2, width: int = 32
+) -> tuple[nn.Module, int]:
     """An image tower and the width of what it pools.
 
     Args:
-        kind: "vit": a ViT of 4 blocks over 4 x 4 patches with a convolutional stem.  "cnn": a `ConvNet`.
+        kind: "vit": a ViT over 4 x 4 patches with a convolutional stem.  "cnn": a `ConvNet`.
         keep: the share of patches that the ViT reads in training; see `KeepTokens`.
+        depth: of the ViT.
+        convolutions: of each stage of the ViT's stem.
         width: of the ConvNet's first stage.
     """
     if kind == "cnn":
@@ -78,8 +82,9 @@ def make_vision_tower(kind: str, *, keep: float = 0.5, width: int = 32) -> tuple
         return net, net.dim
     if kind != "vit":
         raise ValueError(f"kind should be 'vit' or 'cnn'; got {kind!r}")
-    vit = ViT(image_size=IMAGE_SIZE, patch_size=PATCH_SIZE, dim=DIM, depth=4, heads=4, pool="mean")
-    vit.patch_embed = ConvStem(PATCH_SIZE, 3, DIM)  # type: ignore[assignment]
+    vit = ViT(image_size=IMAGE_SIZE, patch_size=PATCH_SIZE, dim=DIM, depth=depth, heads=4, pool="mean")
+    stem = ConvStem(PATCH_SIZE, 3, DIM, convolutions=convolutions)
+    vit.patch_embed = stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     vit.ln_pre = KeepTokens(keep)  # type: ignore[assignment]
     nn.init.normal_(vit.position_embed, std=0.1)  # as for the words, below
     return vit, DIM
@@ -105,13 +110,12 @@ def make_emoji_clip(
     tokenizer: Tokenizer,
     tower: str = "vit",
     *,
-    keep: float = 0.5,
-    width: int = 32,
     text_depth: int = 1,
     logit_bias: float | None = None,
+    **tower_options: Any,
 ) -> CLIP:
-    """A new CLIP for 32 x 32 pixels and short captions; see `make_vision_tower`."""
-    visual, visual_dim = make_vision_tower(tower, keep=keep, width=width)
+    """A new CLIP for 32 x 32 pixels and short captions; the image tower is `make_vision_tower`'s."""
+    visual, visual_dim = make_vision_tower(tower, **tower_options)
     text = make_text_tower(tokenizer, depth=text_depth)
     return CLIP(
         visual=visual, text=text, visual_dim=visual_dim, text_dim=DIM, embed_dim=DIM, logit_bias=logit_bias

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cs_vl.data.augment import augment
@@ -37,7 +38,7 @@ def few_shot_scores(
         l2: the linear probe's penalty.
         temperature: of the neighbours' votes.
         finetune_steps, finetune_lr: to train the whole image tower on the examples, too, a batch of 128 at a
-            time, turned and moved at random.
+            time, turned and moved at random; each row of the head starts as the mean of its examples.
 
     Returns:
         Top-1 accuracy among the held-out concepts, in [0, 1], of "zero-shot", "nearest neighbours", "linear
@@ -64,11 +65,12 @@ def few_shot_scores(
         "linear probe": asked_features @ weight.T + bias,
     }
     if finetune_steps:
+        sums = torch.zeros(len(concepts), examples.shape[1]).index_add(0, labels, examples)
         tuned = finetune(
             model,
             shown.rgba,
             labels,
-            classes,
+            F.normalize(sums),
             steps=finetune_steps,
             batch_size=128,
             lr=finetune_lr,

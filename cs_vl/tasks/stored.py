@@ -64,9 +64,11 @@ def along(records: Sequence[dict[str, Any]], key: str) -> Float[np.ndarray, "see
     return np.array([record["along"][key] for record in records])
 
 
-def final_scores(runs: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, list[float]]:
-    """{key: [its last value in each run]}."""
-    return {key: [run["final"][key] for run in runs] for key in keys}
+def final_scores(
+    runs: Sequence[dict[str, Any]], keys: Sequence[str], of: str = "final"
+) -> dict[str, list[float]]:
+    """{key: [its last value in each run]}; of "final" in runs, of "scores" in an experiment's records."""
+    return {key: [run[of][key] for run in runs] for key in keys}
 
 
 def score_table(

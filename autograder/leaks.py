@@ -1,4 +1,4 @@
-"""Look for answers in what students get: no statement of a stripped region, or of an alternative, may be in it.
+"""Look for answers in what students get: no statement of a stripped region, an alternative or a stand-in may be in it.
 
 What is compared is what a statement says, not how it is laid out: white space, line breaks, quotes, parentheses,
 commas, comments, prompts, colours and HTML make no difference.  Neither does where it stands: notebooks, their
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autograder.build.edition import LIBRARY, stripped_regions
+from autograder.build.edition import LIBRARY, STAND_INS, stripped_regions
 from autograder.build.notebooks import source_path
 from autograder.build.regions import BEGIN, END
 from autograder.known import load_known
@@ -38,7 +38,6 @@ LONG_VALUE = (
 # Longer statements of answers that stand in given parts as well, each because it gives nothing away.
 GIVEN = (
     "context = x if context is None else context",  # how an optional argument is filled in
-    "return F.layer_norm(x, weight.shape, weight, bias, eps)",  # torch's own, as the stand-in
 )
 
 MARKS = (BEGIN, END, "### BEGIN HIDDEN TESTS", "from autograder")
@@ -61,6 +60,8 @@ def find_leaks(archive: Path, assignment: Assignment) -> list[Leak]:
     needles = secret_statements(assignment) | {normalise(mark): "a mark" for mark in MARKS}
     leaks = []
     for name, data in _files(archive.read_bytes(), archive.name):
+        if name.endswith(f"/{STAND_INS}"):
+            leaks.append(Leak(name, "", "stand-ins are answers: they are for grading alone"))
         if name.endswith(OPAQUE) or data.startswith(MAGIC):
             leaks.append(Leak(name, "", "compiled or packed: nothing that can't be read may be released"))
             continue
@@ -73,7 +74,7 @@ def find_leaks(archive: Path, assignment: Assignment) -> list[Leak]:
 
 
 def secret_statements(assignment: Assignment) -> dict[str, str]:
-    """{normalised statement: exercise} of all stripped regions, alternatives and model answers, less what is given."""
+    """{normalised statement: exercise} of all that students are to find by themselves, less what is given."""
     library, solved, story = _given(assignment)
     listed = {normalise(statement) for statement in GIVEN}
     found: dict[str, str] = {}
@@ -90,7 +91,7 @@ def _later(assignment: Assignment) -> tuple[str, ...]:
 
 
 def _answers(assignment: Assignment) -> Iterator[tuple[str, str, bool]]:
-    """(normalised statement, exercise, whether it is a value alone) of all that students are to find by themselves."""
+    """(normalised statement, exercise, whether it is a value alone) of regions, alternatives, stand-ins, model answers."""
     for region in stripped_regions(assignment.name):
         lines = region.source.split("\n")
         begin, end = (next(i for i, line in enumerate(lines, 1) if mark in line) for mark in (BEGIN, END))
@@ -100,14 +101,23 @@ def _answers(assignment: Assignment) -> Iterator[tuple[str, str, bool]]:
     for later in _later(assignment):
         for name, known in load_known(later).items():
             for answer in known.alternatives.values():
-                source = textwrap.dedent(inspect.getsource(answer))
-                for node in ast.walk(ast.parse(source)):
-                    if isinstance(node, ast.stmt) and not isinstance(node, ast.FunctionDef | ast.ClassDef):
-                        yield from _forms(source, node, name)
+                yield from _statements(textwrap.dedent(inspect.getsource(answer)), name)
+        for path in sorted((LIBRARY / "checks" / later).glob(STAND_INS)):
+            text = path.read_text(encoding="utf-8")
+            for part in ast.parse(text).body:  # the functions that they call, too
+                if isinstance(part, ast.FunctionDef | ast.ClassDef):
+                    yield from _statements(ast.get_source_segment(text, part) or "", "a stand-in")
         for answer in re.findall(f"(?s){BEGIN}\n(.*?){END}", _story(later)):
             for sentence in re.split(r"(?<=[.:;?!])\s", answer):
                 if len(normalise(sentence)) >= IDIOM:
                     yield normalise(sentence), "a written answer", False
+
+
+def _statements(source: str, name: str) -> Iterator[tuple[str, str, bool]]:
+    """What `_forms` says of each statement in a function or class."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.stmt) and not isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield from _forms(source, node, name)
 
 
 def _forms(source: str, node: ast.stmt, name: str) -> Iterator[tuple[str, str, bool]]:
@@ -131,7 +141,7 @@ def _given(assignment: Assignment) -> tuple[str, str, str]:
     for region in stripped_regions(assignment.name):
         stripped.setdefault(region.path, []).append(region.source)
     library, solved = [], []
-    for path in sorted(LIBRARY.rglob("*.py")):
+    for path in sorted(p for p in LIBRARY.rglob("*.py") if p.name != STAND_INS):
         text = path.read_text(encoding="utf-8")
         for source in stripped.get(path, []):
             text = text.replace(source, _without_answers(source))

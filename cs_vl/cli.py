@@ -15,7 +15,7 @@ from cs_vl.checks.cells import Unreadable, read_submission
 from cs_vl.checks.judge import Verdict
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, load_assignment
 from cs_vl.checks.submission import Submitted
-from cs_vl.checks.visible import visible_cases, visible_sentences
+from cs_vl.checks.visible import note_own, visible_cases, visible_sentences
 from cs_vl.exercise import EDITION_OF
 
 app = typer.Typer(
@@ -100,17 +100,21 @@ def check_file(path: Path, assignment: Assignment) -> bool:
         )
     for exercise in assignment.exercises:
         visible_cases(exercise)  # a file that is missing or damaged is told before anything runs
-    verdicts: list[Verdict] = []
+    verdicts: dict[str, Verdict] = {}
     with Submitted(assignment, submission.cells) as submitted:
         judged = submitted.verdicts(visible_cases, visible_sentences, hidden=False)
         total = len(assignment.exercises)
         for verdict in track(judged, "checking", total, console=console, transient=True):
-            verdicts.append(verdict)
+            verdicts[verdict.exercise] = verdict
+            # What an exercise builds on comes before it, so that its verdict is there.
+            note_own(
+                assignment, assignment[verdict.exercise], verdict, lambda other: verdicts[other.name].passed
+            )
             typer.echo(text(verdict))
         for note in submission.notes + submitted.loaded["notes"]:
             typer.echo(f"note: {note}")
-    points, out_of = sum(v.points for v in verdicts), sum(v.out_of for v in verdicts)
-    passed = sum(v.passed for v in verdicts)
+    points, out_of = sum(v.points for v in verdicts.values()), sum(v.out_of for v in verdicts.values())
+    passed = sum(v.passed for v in verdicts.values())
     typer.echo(
         f"\n{passed} of {total} exercises pass: {points:g} of {out_of:g} points on the visible cases "
         "(grading uses others, and written answers are graded by a person)."

@@ -219,7 +219,7 @@ def test_the_edition_holds_the_library_less_the_answers(edition_of, assignment):
     edition = edition_of(assignment)
     assert not list(edition.rglob("*.pyc"))
     library = {p.relative_to(editions.LIBRARY) for p in editions.LIBRARY.rglob("*") if p.is_file()}
-    library = {p for p in library if "__pycache__" not in p.parts}
+    library = {p for p in library if "__pycache__" not in p.parts and p.name != editions.STAND_INS}
     there = {p.relative_to(edition) for p in edition.rglob("*") if p.is_file()}
     assert there - library == {Path("student_edition.json")} and library <= there
     every = {find_region(e).path.relative_to(editions.LIBRARY) for _, e in EVERY}
@@ -232,6 +232,14 @@ def test_the_edition_holds_the_library_less_the_answers(edition_of, assignment):
         text.count("raise NotImplementedError()") for text in (p.read_text() for p in edition.rglob("*.py"))
     )
     assert stubs == len(editions.stripped_regions(assignment.name))
+
+
+def test_the_graders_edition_keeps_the_stand_ins(edition_of, tmp_path):
+    kept, left_out = editions.build_edition(A1.name, tmp_path, stand_ins=True), edition_of(A1)
+    more = {p.relative_to(kept) for p in kept.rglob("*")} - {
+        p.relative_to(left_out) for p in left_out.rglob("*")
+    }
+    assert more == {Path("checks") / name / editions.STAND_INS for name in ASSIGNMENTS}
 
 
 @every_assignment

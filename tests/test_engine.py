@@ -16,6 +16,7 @@ from cs_vl.checks.cells import Cell, Unreadable, read_submission
 from cs_vl.checks.compare import compare
 from cs_vl.checks.judge import StageCases, judge
 from cs_vl.checks.load import keeps, load, parse
+from cs_vl.checks.probes import number
 from cs_vl.checks.run import Outcome, isolated, run_probe
 from cs_vl.checks.spec import Assignment, Exercise, Stage, load_assignment
 from cs_vl.checks.submission import Submitted
@@ -110,6 +111,16 @@ def test_compare_says_what_differs_and_where():
 def test_compare_takes_lists_and_tuples_for_the_same(pairs):
     assert compare({"x": [list(p) for p in pairs]}, {"x": pairs}, 0, 0) is None
     assert compare({"x": [*pairs, (0, 1)]}, {"x": pairs}, 0, 0) is not None
+
+
+@pytest.mark.parametrize(
+    "one", [3, 3.0, np.float32(3), np.array([[3]]), torch.tensor([3.0], requires_grad=True)]
+)
+def test_one_number_of_any_kind_compares(one):
+    assert compare({"x": number(one)}, {"x": number(3.0)}, 0, 0) is None
+    assert compare({"x": number(one)}, {"x": number(4.0)}, 0, 0).reached == "value"
+    for other in ("3", None, [3], np.zeros(2), torch.zeros(2)):
+        assert compare({"x": number(other)}, {"x": number(3.0)}, 0, 0).reached == "shape"
 
 
 # --- load ------------------------------------------------------------------------------------------------

@@ -11,8 +11,15 @@ from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 
 from autograder import lab
-from autograder.build.edition import DATA_FOLDER, data_files, edition_version, stripped_regions
+from autograder.build.edition import (
+    DATA_FOLDER,
+    STAND_INS,
+    data_files,
+    edition_version,
+    stripped_regions,
+)
 from autograder.build.notebooks import student_path
+from autograder.leaks import haystack, secret_statements
 from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
 
 A1 = load_assignment("a1_transformer")
@@ -96,6 +103,16 @@ def test_the_environment_has_its_edition_and_data_and_no_answers(work, name):
     assert {p.relative_to(data) for p in data.rglob("*") if p.is_file()} == {
         p.relative_to(DATA_FOLDER) for p in data_files(name)
     }
+
+
+@every_assignment
+def test_the_environment_has_no_stand_ins(work, name):
+    edition = next((work / name / ".student").rglob("student_edition.json")).parent
+    secrets = [s for s, owner in secret_statements(load_assignment(name)).items() if owner == "a stand-in"]
+    assert secrets and not list(edition.rglob(STAND_INS))
+    for path in edition.rglob("*.py"):
+        text = haystack(path.name, path.read_bytes())
+        assert [s for s in secrets if s in text] == [], path
 
 
 def cs_vl(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

@@ -24,6 +24,7 @@ from autograder import leaks, release
 from autograder.build.edition import (
     DATA_FOLDER,
     LIBRARY,
+    STAND_INS,
     data_files,
     edition_version,
     solved_exercises,
@@ -122,7 +123,7 @@ def test_the_wheel_holds_the_student_edition_alone(files, assignment):
     assert {name.split("/")[0] for name in files} == {"cs_vl", information}
     assert not [name for name in files if name.endswith((".pyc", ".pyo", ".so"))]
     library = {str(p.relative_to(LIBRARY.parent)) for p in LIBRARY.rglob("*") if p.is_file()}
-    library = {name for name in library if "__pycache__" not in name}
+    library = {name for name in library if "__pycache__" not in name and not name.endswith(STAND_INS)}
     data = {f"cs_vl/_data/{p.relative_to(DATA_FOLDER).as_posix()}": p for p in data_files(assignment.name)}
     assert {name for name in files if name.startswith("cs_vl/")} == {
         *library,
@@ -445,6 +446,10 @@ def found(archive_of, tmp_path_factory) -> dict[str, list[Leak]]:
         "opaque/module.pyc": Path(compiled).read_bytes(),
         "opaque/renamed.dat": Path(compiled).read_bytes(),
     }
+    stand_ins = LIBRARY / "checks" / A1.name / STAND_INS
+    bare["stand-ins/as they are/stand_ins.py"] = stand_ins.read_bytes()
+    bare["stand-ins/in another file.py"] = stand_ins.read_bytes()
+    bare["stand-ins/of an earlier assignment/stand_ins.py"] = b""
     bare["opaque/data.gz"] = b"\x1f\x8b" + bytes(20)
     inner = folder / "inner.zip"
     with zipfile.ZipFile(inner, "w") as file:
@@ -491,9 +496,21 @@ def test_answers_in_the_wheel_and_a_solved_notebook_are_found(found):
     }
 
 
+def test_stand_ins_are_found(found):
+    by_statement = [leak.statement for leak in found["stand-ins/in another file.py"]]
+    assert "returntorch.softmaxtensorxaxis.numpy" in by_statement
+    named = "stand-ins are answers: they are for grading alone"
+    for name in ("as they are", "of an earlier assignment"):
+        assert named in {leak.statement for leak in found[f"stand-ins/{name}/{STAND_INS}"]}
+
+
 def test_nothing_innocent_is_found(found):
     planted = {*PLACES, *MARKED, "solved.ipynb"}
-    assert [name for name in found if name not in planted and not name.startswith(("opaque/", WHEEL))] == []
+    assert [
+        name
+        for name in found
+        if name not in planted and not name.startswith(("opaque/", "stand-ins/", WHEEL))
+    ] == []
     assert {name for name in found if name.startswith(WHEEL)} == {
         f"{WHEEL}/cs_vl/nn/{n}.py" for n in ("helpers", "not_stripped")
     }
@@ -506,7 +523,7 @@ def test_every_exercise_and_alternative_has_secrets(name):
     for statement, owner in secrets.items():
         by_exercise.setdefault(owner, []).append(statement)
     stripped = [region.exercise for region in stripped_regions(name)]
-    assert set(by_exercise) == {*(e.name for e in stripped), "a written answer"}
+    assert set(by_exercise) == {*(e.name for e in stripped), "a written answer", "a stand-in"}
     for exercise in stripped:
         region = haystack("region.py", find_region(exercise).source.encode())
         assert [s for s in by_exercise[exercise.name] if s in region], exercise.name

@@ -30,7 +30,7 @@ def text(verdict: Verdict) -> str:
         f"{verdict.points:g} of {verdict.out_of:g} points"
     ]
     if not verdict.passed:
-        lines.append(f"  {verdict.sentence}")
+        lines += [f"  {sentence}" for sentence in (verdict.sentence, verdict.note) if sentence]
         lines += [f"  {MARKS.get(stage.status, '✗')} {stage.name}{note}" for stage, note in rows(verdict)]
     return "\n".join(lines)
 

@@ -53,6 +53,7 @@ class Verdict:
     sentence: str = ""
     mistake: str = ""  # the known mistake's name
     where: str = ""  # the line of the student's own code
+    note: str = ""  # a sentence on the answers that the check ran on
     stages: list[StageVerdict] = field(default_factory=list)
 
     @property

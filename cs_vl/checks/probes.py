@@ -89,3 +89,11 @@ def pair(result: Any, first: str = "output", second: str = "weights") -> dict[st
     if isinstance(result, tuple | list) and len(result) == 2:
         return {first: result[0], second: result[1]}
     return {first: result}
+
+
+def number(x: Any) -> Any:
+    """One number of whatever kind (float, NumPy's, an array or a tensor of one element) as a scalar array."""
+    if isinstance(x, torch.Tensor):
+        x = x.detach().cpu().numpy()
+    is_number = isinstance(x, bool | int | float | np.generic | np.ndarray) and np.size(x) == 1
+    return np.asarray(x, dtype=np.float64).reshape(()) if is_number else x

@@ -14,8 +14,8 @@ import torch
 
 from cs_vl.checks import wire
 from cs_vl.checks.probes import WrongParameters
-from cs_vl.checks.spec import Assignment, Exercise, Inputs, Results, Stage
-from cs_vl.exercise import MissingExercise, registered
+from cs_vl.checks.spec import Assignment, Exercise, Inputs, Results, Stage, load_stand_ins
+from cs_vl.exercise import EDITION, MissingExercise, find_own, registered
 
 
 @dataclass
@@ -35,6 +35,12 @@ class Outcome:
     where: str = ""
 
 
+OWN_IS_MISSING = (
+    "This check runs on your own {} here, which is not written yet: write that first "
+    "(and keep its first line, @exercise)."
+)
+
+
 def run_probe(
     assignment: Assignment, exercise: Exercise, stage: Stage, inputs: Inputs, answer: Any
 ) -> Outcome:
@@ -46,11 +52,12 @@ def run_probe(
     namespace = _namespace(answer)
     try:
         inputs = wire.copy(inputs)
-        with isolated(), stand_ins(assignment, exercise, namespace):
+        with isolated(), others_in_place(assignment, exercise, namespace):
             results = stage.probe(answer, inputs)
             return Outcome("ok", wire.copy(results))
     except MissingExercise as error:
-        return Outcome("missing", message=str(error))
+        own = error.name in exercise.builds_on  # where there are stand-ins, none of these is missing
+        return Outcome("missing", message=OWN_IS_MISSING.format(error.name) if own else str(error))
     except NotImplementedError:
         return Outcome("missing", message=f"{exercise.name} is not written yet.")
     except (WrongParameters, wire.Refused) as error:
@@ -125,24 +132,33 @@ def isolated() -> Iterator[None]:
             random.setstate(python_state)
 
 
-@contextlib.contextmanager
-def stand_ins(assignment: Assignment, exercise: Exercise, namespace: dict[str, Any]) -> Iterator[None]:
-    """While one exercise is judged, the assignment's others are made of torch built-ins.
+def runs_on_own(assignment: Assignment, exercise: Exercise) -> list[Exercise]:
+    """The student's own earlier answers that a check runs on here: none, unless this is a student edition."""
+    if load_stand_ins(assignment.name) is not None:
+        return []
+    return [assignment[name] for name in exercise.builds_on if name in EDITION]
 
-    In the student edition the library forwards to what is registered, so the stand-ins are registered;
-    where the student's own namespace defines another exercise, the library's name takes its place.
+
+@contextlib.contextmanager
+def others_in_place(assignment: Assignment, exercise: Exercise, namespace: dict[str, Any]) -> Iterator[None]:
+    """While one exercise is judged, stand-ins replace those that others build on; the rest is missing.
+
+    In the student edition the library forwards to what is registered, so the stand-ins are registered: where
+    there are none, the student's own.  Where the student's own namespace defines another exercise, the
+    library's name takes its place.
     """
     before = dict(registered)
     others = [other for other in assignment.exercises if other.name != exercise.name]
     shadowed = {other.name: namespace[other.name] for other in others if other.name in namespace}
+    there = load_stand_ins(assignment.name)
+    if there is None:
+        own = {name: find_own(name, namespace) for name in assignment.built_on}
+        there = {name: answer for name, answer in own.items() if answer is not None}
     try:
         for other in others:
             registered.pop(other.name, None)
-            if other.stand_in is not None:
-                methods = other.stand_in
-                registered[other.name] = (
-                    type(other.name, (), methods) if isinstance(methods, dict) else methods
-                )
+            if other.name in there:
+                registered[other.name] = there[other.name]
             if other.name in shadowed:
                 namespace[other.name] = other.answer
         yield

@@ -60,14 +60,15 @@ class Exercise:
     Args:
         module: where the answer stands ("cs_vl.nn.attention").
         name: of the function or class, and of the exercise.
-        stand_in: the same function made of torch built-ins, or {method name: function}: what other exercises
-            run on while they are judged, so that none depends on another.
+        builds_on: the earlier exercises of its assignment that an answer may call, with all that those build
+            on, in the notebook's order.  Grading has a stand-in for each (`load_stand_ins`): no exercise's
+            points depend on another.
     """
 
     name: str
     module: str
     stages: tuple[Stage, ...]
-    stand_in: Any = None
+    builds_on: tuple[str, ...] = ()
 
     @property
     def points(self) -> float:
@@ -103,6 +104,11 @@ class Assignment:
     exercises: tuple[Exercise, ...]
     preload: tuple[str, ...] = ()
 
+    @property
+    def built_on(self) -> set[str]:
+        """The names of the exercises that others build on."""
+        return {name for exercise in self.exercises for name in exercise.builds_on}
+
     def __getitem__(self, name: str) -> Exercise:
         for exercise in self.exercises:
             if exercise.name == name:
@@ -125,6 +131,22 @@ def load_assignment(name: str) -> Assignment:
     if name not in ASSIGNMENTS:
         raise ValueError(f"there is no assignment {name!r}; there is {', '.join(ASSIGNMENTS)}")
     return importlib.import_module(f"cs_vl.checks.{name}").ASSIGNMENT
+
+
+@cache
+def load_stand_ins(assignment: str) -> dict[str, Any] | None:
+    """{exercise: a right function, or a class with right methods}, for each that others build on.
+
+    They take the place of the student's while another exercise is judged.  None where the module is absent,
+    as in what students get: a stand-in is an answer.
+    """
+    name = f"cs_vl.checks.{assignment}.stand_ins"
+    try:
+        return importlib.import_module(name).STAND_INS
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):
+            return None
+        raise
 
 
 @cache

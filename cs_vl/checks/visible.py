@@ -1,5 +1,7 @@
 """The visible checks: `check("softmax")` in a notebook, on cases stored with their answers."""
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -10,9 +12,9 @@ from typing import Any
 from cs_vl.checks import wire
 from cs_vl.checks.card import show
 from cs_vl.checks.judge import StageCases, Verdict, judge
-from cs_vl.checks.run import Outcome, run_probe
+from cs_vl.checks.run import Outcome, run_probe, runs_on_own
 from cs_vl.checks.spec import Assignment, Exercise, Inputs, Stage, find_exercise
-from cs_vl.exercise import registered
+from cs_vl.exercise import find_own
 
 VISIBLE_SEED = 0
 FOLDER = Path(__file__).with_name("reference")
@@ -85,10 +87,26 @@ def runner_here(assignment: Assignment, exercise: Exercise, answer: Any) -> Any:
 
 def find_answer(name: str) -> Any:
     """The student's function or class: what `@exercise` registered, or what the notebook calls so."""
-    if name in registered:
-        return registered[name]
-    found = vars(sys.modules["__main__"]).get(name)
-    return None if getattr(found, "__module__", "cs_vl.").startswith("cs_vl.") else found
+    return find_own(name, vars(sys.modules["__main__"]))
+
+
+OWN_FAILS = (
+    "This check runs on your own {} here, which does not pass its check yet: mend that first. "
+    "(Grading puts a right one in its place.)"
+)
+
+
+def note_own(
+    assignment: Assignment, exercise: Exercise, verdict: Verdict, passes: Callable[[Exercise], bool]
+) -> None:
+    """Where a check fails that runs on the student's own earlier answers, name the first that fails, too.
+
+    Args:
+        passes: whether an earlier exercise passes its own check; asked only then.
+    """
+    if verdict.status not in ("passed", "missing"):
+        wrong = (other.name for other in runs_on_own(assignment, exercise) if not passes(other))
+        verdict.note = next(map(OWN_FAILS.format, wrong), "")
 
 
 def check(exercise: Any) -> float | None:
@@ -107,6 +125,13 @@ def check(exercise: Any) -> float | None:
     try:
         assignment, spec = find_exercise(name)
         verdict = judge_here(assignment, spec, find_answer(name))
+        with contextlib.redirect_stdout(io.StringIO()):  # what the others print is not asked for
+            note_own(
+                assignment,
+                spec,
+                verdict,
+                lambda other: judge_here(assignment, other, find_answer(other.name)).passed,
+            )
     except (ValueError, OSError) as error:
         print(f"check: {error}")
         return 0.0 if os.environ.get("NBGRADER_EXECUTION") == "autograde" else None
@@ -119,6 +144,6 @@ def conclude(verdict: Verdict) -> float | None:
     if mode == "autograde":
         return float(verdict.points)
     if mode == "validate" and not verdict.passed:
-        raise CheckFailed(f"{verdict.exercise}: {verdict.sentence}")
+        raise CheckFailed(f"{verdict.exercise}: {verdict.sentence} {verdict.note}".rstrip())
     show(verdict)
     return None

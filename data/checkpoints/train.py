@@ -69,7 +69,7 @@ LONG = {"tower": "vit", "batch_size": 512, "lr": 2e-3, "gentle": 0.4}
 SHORT = {"steps": 450, "lr": 3e-3, "colours": False}
 RUNS = {
     "vit": Run("clip", 2000, **LONG),
-    "vit-supervised": Run("supervised", 800, **LONG),
+    "vit-supervised": Run("supervised", 400, **LONG),
     # The first recipe: half of the patches, all colours changed from the first step, a plainer stem.
     "vit-half": Run(
         "clip", 4800, tower="vit", tower_options={"keep": 0.5, "depth": 4, "convolutions": 1}, seeds=(0,)

@@ -5,7 +5,6 @@ gradients too: an answer may hold its scores in a plain `torch.zeros`.
 """
 
 import torch
-import torch.nn.functional as F
 
 from cs_vl.checks.probes import build, gradients, leaf, normal, pair, parameters
 from cs_vl.checks.spec import Exercise, Stage
@@ -119,14 +118,6 @@ def attention_hidden_keys(fn, inputs):
     return {"weights of hidden keys": both(attend(fn, inputs, inputs["mask"]))["weights"][..., HIDDEN]}
 
 
-def attention_of_torch(q, k, v, mask=None):
-    """The stand-in: torch's own; the weights are what comes out where the values are the identity."""
-    weights = F.scaled_dot_product_attention(
-        q, k, torch.eye(k.shape[-2], dtype=q.dtype).expand(*k.shape[:-1], -1), mask
-    )
-    return F.scaled_dot_product_attention(q, k, v, mask), weights
-
-
 SCALED_DOT_PRODUCT_ATTENTION = Exercise(
     name="scaled_dot_product_attention",
     module="cs_vl.nn.attention",
@@ -181,7 +172,6 @@ SCALED_DOT_PRODUCT_ATTENTION = Exercise(
             hint="What stands at a masked score must be so low that its exponential is exactly 0.",
         ),
     ),
-    stand_in=attention_of_torch,
 )
 
 # --- many heads ----------------------------------------------------------------------------------------
@@ -237,6 +227,7 @@ def multi_head_gradient(cls, inputs):
 MULTI_HEAD_ATTENTION = Exercise(
     name="MultiHeadAttention",
     module="cs_vl.nn.attention",
+    builds_on=("scaled_dot_product_attention",),
     stages=(
         Stage(name="self-attention", points=3, case=multi_head_case(context=False), probe=multi_head_value),
         Stage(name="cross-attention", points=1.5, case=multi_head_case(), probe=multi_head_value),

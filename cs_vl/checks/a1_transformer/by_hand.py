@@ -4,21 +4,13 @@ Inputs are float64.  Where a probe calls a function twice it hands out copies: w
 """
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
-from cs_vl.checks.a1_transformer.attention import attention_of_torch
-from cs_vl.checks.probes import leaf, pair
+from cs_vl.checks.probes import pair
 from cs_vl.checks.spec import Exercise, Stage
 
 ROWS = (4, 6)
 BATCHED = (2, 3, 4, 5)
 AXES = (0, 1, -2)  # the last one, the default, has a stage of its own
-
-
-def tensor(x):
-    """A torch tensor of an array of any strides, at least of float32."""
-    return torch.from_numpy(np.array(x, dtype=np.result_type(x, np.float32), order="C"))
 
 
 def gradients_of(result, *names):
@@ -60,10 +52,6 @@ def softmax_along_axes(fn, inputs):
     return {f"output along axis {axis}": fn(inputs["x"].copy(), axis=axis) for axis in AXES}
 
 
-def softmax_of_torch(x, axis=-1):
-    return torch.softmax(tensor(x), axis).numpy()
-
-
 SOFTMAX = Exercise(
     name="softmax",
     module="cs_vl.nn.by_hand",
@@ -78,27 +66,31 @@ SOFTMAX = Exercise(
             hint="Some logits here are near 1e4, near -1e4, or -inf: can exp overflow, or a sum be 0?",
         ),
     ),
-    stand_in=softmax_of_torch,
 )
 
 
+def shares(rng, shape, axis=-1):
+    """What a softmax may return: positive, and 1 in all along an axis."""
+    others = tuple(np.delete(shape, axis))
+    return np.ascontiguousarray(np.moveaxis(rng.dirichlet(np.ones(shape[axis]), others), -1, axis))
+
+
 def probabilities(rng):
-    return {"grad_y": rng.normal(size=ROWS), "y": softmax_of_torch(2 * rng.normal(size=ROWS))}
+    return {"grad_y": rng.normal(size=ROWS), "y": shares(rng, ROWS)}
 
 
 def probabilities_along_axes(rng):
-    x = 2 * rng.normal(size=BATCHED)
     return {
         "grad_y": rng.normal(size=BATCHED),
-        **{f"y along axis {axis}": softmax_of_torch(x, axis) for axis in AXES},
+        **{f"y along axis {axis}": shares(rng, BATCHED, axis) for axis in AXES},
     }
 
 
 def probabilities_of_zero(rng):
     """One row is all in one entry; others have entries of 0, as those of masked keys."""
-    x = 2 * rng.normal(size=ROWS)
-    x[0, 1:] = x[1, 3] = x[2, [0, 4]] = -np.inf
-    return {"grad_y": rng.normal(size=ROWS), "y": softmax_of_torch(x)}
+    y = shares(rng, ROWS)
+    y[0, 1:] = y[1, 3] = y[2, [0, 4]] = 0
+    return {"grad_y": rng.normal(size=ROWS), "y": y / y.sum(-1, keepdims=True)}
 
 
 def softmax_gradient(fn, inputs):
@@ -112,11 +104,6 @@ def softmax_gradient_along_axes(fn, inputs):
         )
         for axis in AXES
     }
-
-
-def softmax_backward_of_torch(grad_y, y, axis=-1):
-    x = leaf(tensor(y).log())
-    return torch.autograd.grad(torch.softmax(x, axis), x, tensor(grad_y).to(x.dtype))[0].numpy()
 
 
 SOFTMAX_BACKWARD = Exercise(
@@ -139,7 +126,6 @@ SOFTMAX_BACKWARD = Exercise(
             hint="Some probabilities are exactly 0: do you divide by them, or take their logarithm?",
         ),
     ),
-    stand_in=softmax_backward_of_torch,
 )
 
 
@@ -186,11 +172,6 @@ def layer_norm_eps(fn, inputs):
     }
 
 
-def layer_norm_of_torch(x, weight, bias, eps=1e-5):
-    x, weight, bias = map(tensor, (x, weight, bias))
-    return F.layer_norm(x, weight.shape, weight, bias, eps).numpy()
-
-
 EPS_HINT = "Here eps matters: look at where it enters, and whether the argument is used."
 
 LAYER_NORM = Exercise(
@@ -212,7 +193,6 @@ LAYER_NORM = Exercise(
             hint=EPS_HINT,
         ),
     ),
-    stand_in=layer_norm_of_torch,
 )
 
 
@@ -240,6 +220,7 @@ def layer_norm_gradients_eps(fn, inputs):
 LAYER_NORM_BACKWARD = Exercise(
     name="layer_norm_backward",
     module="cs_vl.nn.by_hand",
+    builds_on=("layer_norm",),
     stages=(
         Stage(
             name="gradient of bias",
@@ -322,17 +303,12 @@ def attention_hidden_weights(fn, inputs):
     return {"weights of masked keys": weights[~np.broadcast_to(inputs["mask"], weights.shape)]}
 
 
-def numpy_attention_of_torch(q, k, v, mask=None):
-    allowed = None if mask is None else torch.from_numpy(np.array(mask, dtype=bool))
-    output, weights = attention_of_torch(tensor(q), tensor(k), tensor(v), allowed)
-    return output.numpy(), weights.numpy()
-
-
 MASK_HINT = "True lets a query look at a key; a mask broadcasts to the shape of the scores."
 
 ATTENTION = Exercise(
     name="attention",
     module="cs_vl.nn.by_hand",
+    builds_on=("softmax",),
     stages=(
         Stage(name="no mask", points=2, case=attention_case(), probe=attention_value),
         Stage(name="a batch of heads", points=1, case=attention_case((2, 3)), probe=attention_value),
@@ -351,7 +327,6 @@ ATTENTION = Exercise(
             hint="What stands at a masked score must be so low that its exponential is exactly 0.",
         ),
     ),
-    stand_in=numpy_attention_of_torch,
 )
 
 BACKWARD = ("grad_output", "q", "k", "v")
@@ -381,6 +356,7 @@ def attention_hidden_gradients(fn, inputs):
 ATTENTION_BACKWARD = Exercise(
     name="attention_backward",
     module="cs_vl.nn.by_hand",
+    builds_on=("softmax", "softmax_backward", "attention"),
     stages=(
         Stage(
             name="gradient of v",

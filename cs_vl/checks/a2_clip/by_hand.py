@@ -4,20 +4,12 @@ Inputs are float64.  Where a probe calls a function twice it hands out copies: w
 """
 
 import numpy as np
-import torch
 
 from cs_vl.checks.a1_transformer.by_hand import gradients_of, only
+from cs_vl.checks.probes import number
 from cs_vl.checks.spec import Exercise, Stage
 
 BATCH, DIM = 5, 7
-
-
-def number(x):
-    """One number of whatever kind (float, NumPy's, an array or a tensor of one element) as a scalar array."""
-    if isinstance(x, torch.Tensor):
-        x = x.detach().cpu().numpy()
-    is_number = isinstance(x, bool | int | float | np.generic | np.ndarray) and np.size(x) == 1
-    return np.asarray(x, dtype=np.float64).reshape(()) if is_number else x
 
 
 def pairs(rng, batch=BATCH, dim=DIM):

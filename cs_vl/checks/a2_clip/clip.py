@@ -107,16 +107,6 @@ def clip_gradient(cls, inputs):
     return gradients(logits, **dict(clip.named_parameters()))
 
 
-class StandIn:
-    """What a training step runs on in place of the student's `CLIP.forward`: what it needs, and no more."""
-
-    def forward(self, images, ids, lengths=None):
-        pooled = self.visual(images).pooled, self.text(ids, lengths).pooled
-        projections = self.visual_projection.weight, self.text_projection.weight
-        a, b = (x @ w.mT / (x @ w.mT).norm(dim=1)[:, None] for x, w in zip(pooled, projections, strict=True))
-        return CLIPOutput(a, b, self.logit_scale.exp() * torch.einsum("ie,te->it", a, b))
-
-
 CLIP_EXERCISE = Exercise(
     name="CLIP",
     module="cs_vl.models.clip",
@@ -135,7 +125,6 @@ CLIP_EXERCISE = Exercise(
             hint="Both towers, both projections, logit_scale and logit_bias learn.",
         ),
     ),
-    stand_in=StandIn,
 )
 
 # --- one step of training ----------------------------------------------------------------------------
@@ -239,6 +228,7 @@ def step_returns_a_number(fn, inputs):
 CLIP_TRAIN_STEP = Exercise(
     name="clip_train_step",
     module="cs_vl.train.clip_step",
+    builds_on=("info_nce", "clamp_logit_scale", "CLIP"),
     stages=(
         Stage(name="one step", points=2.5, case=step_case, probe=step_once),
         Stage(name="no lengths", points=0.5, cases=1, case=step_case, probe=step_without_lengths),

@@ -3,8 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from cs_vl.checks.a2_clip.by_hand import number, pairs
-from cs_vl.checks.probes import gradients, leaf
+from cs_vl.checks.a2_clip.by_hand import pairs
+from cs_vl.checks.probes import gradients, leaf, number
 from cs_vl.checks.spec import Exercise, Stage
 
 VIEWS = ("views_a", "views_b")

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from cs_vl.checks.probes import number
 from cs_vl.checks.spec import Exercise, Stage
 
 KS = (1, 2, 4, 7)
@@ -29,12 +30,6 @@ def several_relevant(rng):
     count = torch.from_numpy(rng.integers(1, 6, (queries, 1)))
     place = torch.from_numpy(rng.permuted(np.tile(np.arange(candidates), (queries, 1)), axis=1))
     return {"similarity": scores(rng, queries, candidates), "relevant": place < count}
-
-
-def number(x):
-    """Any kind of number as a tensor of no dimensions, so that it compares by tolerance."""
-    is_number = isinstance(x, bool | int | float | np.generic | np.ndarray | torch.Tensor)
-    return torch.as_tensor(x, dtype=torch.float64) if is_number else x
 
 
 def recall(fn, inputs):

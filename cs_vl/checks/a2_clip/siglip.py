@@ -6,9 +6,9 @@ Numbers are float32: an answer may hold its labels, or what it adds up, in a pla
 import torch
 import torch.nn.functional as F
 
-from cs_vl.checks.a2_clip.by_hand import number, pairs
+from cs_vl.checks.a2_clip.by_hand import pairs
 from cs_vl.checks.memory import MemoryMeter
-from cs_vl.checks.probes import gradients, leaf
+from cs_vl.checks.probes import gradients, leaf, number
 from cs_vl.checks.spec import Exercise, Stage
 
 ARGUMENTS = ("images", "texts", "scale", "bias")

@@ -216,6 +216,9 @@ def test_robustness_draws_each_run():
 
 def test_seed_curves_are_means_over_seeds():
     (ax,) = seed_curves(CURVES).axes
+    assert all("10^" in label.get_text() for label in ax.get_xticklabels())
+    (few,) = seed_curves({"a": ([16, 64, 2048], [[1, 2, 3]]), "b": ([16, 64, 2048], [[1, 2, 3]])}).axes
+    assert [label.get_text() for label in few.get_xticklabels()] == ["16", "64", "2,048"]
     for line, (x, runs) in zip(ax.lines, CURVES.values(), strict=True):
         assert np.allclose(line.get_data(), (x, 100 * np.mean(runs, axis=0)))
     assert ax.get_xscale() == "log" and ax.get_title(loc="right") == "mean and range of 2 to 3 seeds"

@@ -10,7 +10,7 @@ The weights are not part of the course; `data/features/build.py` says where they
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cs_vl.data.emoji import STYLES, EmojiSet, load_emoji
@@ -24,19 +24,19 @@ class Features:
     Attributes:
         text: of each concept's name, of length 1, in the order of `Emoji.names`.
         image: by style, in the order of `Emoji.concepts(style)`; not normalised, their mean near zero.
+        concept: by style, what each row of `image` shows, an index into `Emoji.names`; ascending.
     """
 
     text: Float[Tensor, "concepts 384"]
     image: dict[str, Float[Tensor, "n 256"]]
+    concept: dict[str, Int[Tensor, " n"]]
 
     def of(self, pictures: EmojiSet) -> Float[Tensor, "n 256"]:
         """The image features of some pictures."""
-        emoji = load_emoji()
         found = torch.empty(len(pictures), next(iter(self.image.values())).shape[1])
-        for style in pictures.style.unique().tolist():
-            here = pictures.style == style
-            rows = torch.searchsorted(emoji.concepts(STYLES[style]), pictures.concept[here])
-            found[here] = self.image[STYLES[style]][rows]
+        for index in pictures.style.unique().tolist():
+            style, here = STYLES[index], pictures.style == index
+            found[here] = self.image[style][torch.searchsorted(self.concept[style], pictures.concept[here])]
         return found
 
 
@@ -54,7 +54,8 @@ def load_features() -> Features:
         raise DamagedFile(path, f"it should have a row for each of {len(emoji)} names")
     path = data_file("features/images.safetensors")
     image = read_tensors(path)
-    for style in STYLES:
-        if style not in image or len(image[style]) != len(emoji.concepts(style)):
-            raise DamagedFile(path, f"it should have {len(emoji.concepts(style))} rows for the style {style}")
-    return Features(text.float(), {style: image[style].float() for style in STYLES})
+    concept = {style: emoji.concepts(style) for style in STYLES}
+    for style, shown in concept.items():
+        if style not in image or len(image[style]) != len(shown):
+            raise DamagedFile(path, f"it should have {len(shown)} rows for the style {style}")
+    return Features(text.float(), {style: image[style].float() for style in STYLES}, concept)

@@ -10,6 +10,7 @@ from torch import Tensor
 from cs_vl.plots.curves import DASHED
 from cs_vl.plots.style import COLOURS, GREY, LABEL, RIM, SMALL, array, panels, plain
 
+MOST_TICKS = 8
 UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -26,7 +27,8 @@ def seed_curves(
 
     Args:
         curves: {method: (x, [the values of each seed, one for each x])}.
-        log_x: the horizontal axis is logarithmic, so that equal factors of cost are equally wide.
+        log_x: the horizontal axis is logarithmic, so that equal factors of cost are equally wide.  Where all
+            curves have the same few x, these are its ticks.
         percent: whether values are fractions, to be shown in percent.
         chance: what guessing would give.
     """
@@ -46,6 +48,10 @@ def seed_curves(
         ax.axhline(scale * chance, color=GREY, label="chance", **DASHED)
     if log_x:
         ax.set_xscale("log")
+    shared = {tuple(x) for x, _ in curves.values()}
+    if len(shared) == 1 and len(ticks := shared.pop()) <= MOST_TICKS:
+        ax.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
+        ax.minorticks_off()
     ax.set_xlabel(xlabel, fontsize=LABEL)
     ax.set_ylabel(f"{ylabel} (%)" if percent else ylabel, fontsize=LABEL)
     plain(ax)

@@ -6,6 +6,6 @@ Read in this order:
 - what a trained CLIP can do: `zero_shot` (classify by names), `retrieval` (search), `linear_probe` and `knn`
   (read its features), `finetune` (go on training it), `few_shot` (what helps most with few pictures);
 - `emoji_clip` (train one, and ask it for what it has never seen), `emoji_levels` (coarse and fine questions),
-  `emoji_classifier` (its supervised twin), `lit` (its twin with locked towers), `stored` (those that have
-  been trained already).
+  `emoji_classifier` (its supervised twin), `lit` (its twin with locked towers), `caption_prediction` (models
+  that predict the caption instead), `stored` (those that have been trained already).
 """

@@ -20,7 +20,7 @@ from cs_vl.tasks.stored import (
 EXPERIMENTS = {
     "objective": {"infonce", "words", "captions"},
     "loss": {"infonce", "siglip"},
-    "batch_size": {"16", "64", "256"},
+    "batch_size": {"64", "256", "1024"},
     "styles": {"1", "3", "5"},
     "balance": {"raw", "balanced"},
     "data_size": {"25%", "50%", "100%"},
@@ -58,7 +58,7 @@ def test_stored_experiments_have_all_settings_and_seeds():
         for setting, seeds in records.items():
             assert sorted(record["seed"] for record in seeds) == [0, 1, 2], (name, setting)
             watched = along(seeds, "unseen top5")
-            assert watched.shape == along(seeds, "cpu_seconds").shape == (3, 4)
+            assert watched.shape == along(seeds, "teraflops").shape == (3, 4)
             assert final_scores(seeds, ["unseen top5"], of="scores")["unseen top5"][0] > 0
     with pytest.raises(FileNotFoundError, match="nothing"):
         stored_experiment("nothing")

@@ -222,6 +222,22 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path, killed_at, source):
     assert again.losses == expected.losses, "a finished run isn't run again"
 
 
+def test_the_optimiser_resumes_in_each_parameters_own_order_in_memory(tmp_path):
+    """Else a fused optimiser on a GPU refuses to go on."""
+    model = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(model, lr=0.1)
+    images = torch.rand(2, 3, 8, 8)
+    model(images).sum().backward()
+    optimizer.step()
+    save_checkpoint(tmp_path / "a.safetensors", model, optimizer)
+    before = optimizer.state[model.weight]["exp_avg"].clone()
+    other = make_optimizer(model, lr=0.1)
+    load_checkpoint(tmp_path / "a.safetensors", model, other)
+    moment = other.state[model.weight]["exp_avg"]
+    assert moment.stride() == model.weight.stride() != moment.contiguous().stride()
+    assert torch.equal(moment, before)
+
+
 SCRIPT = """
     import sys, time, torch
     sys.path.insert(0, sys.argv[2])

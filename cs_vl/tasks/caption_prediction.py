@@ -36,11 +36,12 @@ def captioner_answers(
     model: Captioner, tokenizer: Tokenizer, names: Sequence[str], batch_size: int = 128
 ) -> Answer:
     """A score for each name: log p(name, and then the end of the caption | picture)."""
-    ids, lengths = tokenizer.batch(names)
+    device = next(model.parameters()).device
+    ids, lengths = (x.to(device) for x in tokenizer.batch(names))
 
     def answer(pictures: EmojiSet) -> Tensor:
         parts = on_background(pictures.rgba).split(batch_size)
-        return torch.cat([model.log_likelihoods(part, ids, lengths) for part in parts])
+        return torch.cat([model.log_likelihoods(part.to(device), ids, lengths).cpu() for part in parts])
 
     return answer
 
@@ -80,6 +81,7 @@ def word_answers(model: WordPredictor, tokenizer: Tokenizer, names: Sequence[str
 
     @torch.no_grad()
     def answer(pictures: EmojiSet) -> Tensor:
-        return model(on_background(pictures.rgba)).log_softmax(dim=1) @ weights.T
+        images = on_background(pictures.rgba).to(model.head.weight.device)
+        return model(images).log_softmax(dim=1).cpu() @ weights.T
 
     return answer

@@ -65,13 +65,16 @@ def load_checkpoint(
     )
     model.load_state_dict(weights)
     if optimizer is not None:
-        names = _names(model, optimizer)
+        names, parameters = _names(model, optimizer), dict(model.named_parameters())
         state: dict[int, dict[str, torch.Tensor]] = {}
         for full_name, tensor in tensors.items():
             if full_name.startswith("optimizer."):
                 name, key = full_name.removeprefix("optimizer.").rsplit(".", 1)
                 if name not in names:
                     raise CheckpointError(f"the checkpoint {path} trained {name}, which is frozen now")
+                # In the parameter's own order in memory (channels_last, say): fused optimisers ask for it.
+                like = parameters[name] if tensor.shape == parameters[name].shape else tensor
+                tensor = torch.empty_like(like, dtype=tensor.dtype, device="cpu").copy_(tensor)
                 state.setdefault(names.index(name), {})[key] = tensor
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return info

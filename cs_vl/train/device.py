@@ -15,6 +15,11 @@ def pick_device() -> torch.device:
     return torch.device("cpu")
 
 
+def device_name(device: torch.device) -> str:
+    """What to call it in a table: "cpu", "mps", or the GPU's own name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 @contextmanager
 def borrowed_random_streams(device: torch.device) -> Iterator[list[torch.Generator]]:
     """The global generators that a model on `device` draws on (for dropout, say); put back as found."""

@@ -38,7 +38,7 @@ from cs_vl.tasks.emoji_clip import (
 )
 from cs_vl.tasks.lit import LinearHeads, feature_batches, lit_answers
 from cs_vl.tasks.stored import score_table
-from cs_vl.train import fit, pick_device
+from cs_vl.train import device_name, fit, pick_device
 
 HERE = Path(__file__).parent
 
@@ -65,18 +65,21 @@ class Run:
         return min(1.0, step / (self.gentle * self.steps)) if self.gentle else 1.0
 
 
-LONG = {"tower": "vit", "batch_size": 512, "lr": 2e-3, "gentle": 0.4}
-SHORT = {"steps": 450, "lr": 3e-3, "colours": False}
+SAME = {"steps": 4000, "batch_size": 512, "lr": 2e-3, "gentle": 0.4}
+PLAIN = {"steps": 450, "lr": 3e-3, "colours": False}
 RUNS = {
-    "vit": Run("clip", 2000, **LONG),
-    "vit-supervised": Run("supervised", 400, **LONG),
-    # The first recipe: half of the patches, all colours changed from the first step, a plainer stem.
+    "vit": Run("clip", tower="vit", **SAME),
+    "vit-supervised": Run("supervised", tower="vit", **SAME),
+    "cnn": Run("clip", **SAME),
+    "cnn-supervised": Run("supervised", **SAME),
+    "cnn-shuffled": Run("clip", **SAME, shuffled=True),
+    # Short ones, on pictures as they were drawn.
+    "cnn-plain": Run("clip", **PLAIN),
+    "cnn-supervised-plain": Run("supervised", **PLAIN),
+    # The ViT's first recipe: half of the patches, all colours changed from the first step, a plainer stem.
     "vit-half": Run(
         "clip", 4800, tower="vit", tower_options={"keep": 0.5, "depth": 4, "convolutions": 1}, seeds=(0,)
     ),
-    "cnn": Run("clip", **SHORT),
-    "cnn-supervised": Run("supervised", **SHORT),
-    "cnn-shuffled": Run("clip", **SHORT, shuffled=True),
     "lit": Run("lit", 150, tower="efficientnet-lite0", batch_size=512),
 }
 
@@ -102,7 +105,7 @@ def clip_parts(run: Run, emoji: Emoji, pictures: EmojiSet) -> Parts:
     return Parts(
         make_emoji_clip(tokenizer, run.tower, **run.tower_options),
         clip_loss,
-        emoji_batches(pictures, captions, run.batch_size, colours=run.share_of_colours),
+        emoji_batches(pictures, captions, run.batch_size, colours=run.share_of_colours, device=pick_device()),
         lambda model: clip_answers(model, tokenizer, emoji),
     )
 
@@ -113,7 +116,7 @@ def supervised_parts(run: Run, emoji: Emoji, pictures: EmojiSet) -> Parts:
     return Parts(
         EmojiClassifier(*make_vision_tower(run.tower, **run.tower_options), len(emoji)),
         classifier_loss,
-        emoji_batches(pictures, captions, run.batch_size, colours=run.share_of_colours),
+        emoji_batches(pictures, captions, run.batch_size, colours=run.share_of_colours, device=pick_device()),
         classifier_answers,
         after_step=None,
         unseen=None,
@@ -167,7 +170,7 @@ def train(name: str, seed: int) -> None:
         "run": name,
         "seed": seed,
         **asdict(run),
-        "device": str(pick_device()),
+        "device": device_name(pick_device()),
         "seconds": round(history.seconds),
         "images": run.steps * run.batch_size,
         "final": {key: round(value, 4) for key, value in final.items()},
@@ -228,6 +231,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print what is stored, and train nothing")
     options = parser.parse_args()
     torch.set_flush_denormal(True)
+    torch.set_float32_matmul_precision("high")  # TF32 where a GPU has it
     for name in [] if options.table else options.run:
         for seed in RUNS[name].seeds if options.seeds is None else options.seeds:
             if options.again or not (HERE / "results" / f"{name}-{seed}.json").exists():

@@ -13,7 +13,6 @@ experiments have a setting in common, it is trained once.
 import argparse
 import json
 import math
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from cs_vl.data.balance import balanced_sample, long_tail_counts, metadata_matches
 from cs_vl.data.bpe import Tokenizer
@@ -51,7 +51,7 @@ from cs_vl.tasks.emoji_clip import (
 )
 from cs_vl.tasks.emoji_levels import level_scores
 from cs_vl.tasks.stored import score_table
-from cs_vl.train import fit, pick_device
+from cs_vl.train import device_name, fit, pick_device, to_device
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
@@ -61,7 +61,7 @@ SEEDS = (0, 1, 2)
 class Setting:
     """What a training is made of."""
 
-    images: int = 51_200  # seen in all
+    images: int = 512_000  # seen in all
     batch_size: int = 256
     lr: float = 3e-3
     width: int = 24  # of the tower's first stage
@@ -76,7 +76,9 @@ RARE = replace(SMALL, batch_size=64, lr=1.5e-3)  # a batch of 256 distinct conce
 EXPERIMENTS: dict[str, dict[str, Setting]] = {
     "objective": {loss: replace(SMALL, loss=loss) for loss in ("infonce", "words", "captions")},
     "loss": {loss: replace(SMALL, loss=loss) for loss in ("infonce", "siglip")},
-    "batch_size": {str(n): replace(SMALL, batch_size=n, lr=3e-3 * math.sqrt(n / 256)) for n in (16, 64, 256)},
+    "batch_size": {
+        str(n): replace(SMALL, batch_size=n, lr=3e-3 * math.sqrt(n / 256)) for n in (64, 256, 1024)
+    },
     "styles": {
         "1": replace(SMALL, styles=TRAIN_STYLES[:1]),
         "3": SMALL,
@@ -162,21 +164,17 @@ def train(setting: Setting, seed: int) -> dict:
     torch.manual_seed(seed)
     model = way.make(tokenizer, width=setting.width)
     steps = setting.images // setting.batch_size
-    asking, cpu_seconds = 0.0, []
+    captions, device = CaptionTable(emoji, tokenizer), pick_device()
+    batches = emoji_batches(pictures, captions, setting.batch_size, colours=False, device=device)
+    cost = teraflops(model, way.loss, to_device(batches(0, torch.Generator()), "cpu"))
 
     def evaluate(model: nn.Module) -> dict[str, float]:
-        nonlocal asking
-        now = time.process_time()
-        cpu_seconds.append(round(now - start - asking, 1))  # of training alone
-        scores = unseen_scores(way.answers(model, tokenizer, emoji), emoji)
-        asking += time.process_time() - now
-        return scores
+        return unseen_scores(way.answers(model, tokenizer, emoji), emoji)
 
-    start = time.process_time()
     history = fit(
         model,
         way.loss,
-        emoji_batches(pictures, CaptionTable(emoji, tokenizer), setting.batch_size, colours=False),
+        batches,
         steps=steps,
         lr=setting.lr,
         weight_decay=0.1,
@@ -193,15 +191,26 @@ def train(setting: Setting, seed: int) -> dict:
             answer = clip_answers(model.cpu(), tokenizer, emoji)
             scores = emoji_scores(answer, emoji) | level_scores(answer, emoji)
     return {
-        "cpu_seconds": round(cpu_seconds[-1]),
+        "device": device_name(device),
+        "seconds": round(history.seconds),
+        "teraflops": round(steps * cost, 1),
         "final_loss": round(sum(history.losses[-20:]) / len(history.losses[-20:]), 4),
         "scores": {key: round(value, 4) for key, value in scores.items()},
         "along": {
             "images": [step * setting.batch_size for step in history.evaluated_at],
-            "cpu_seconds": cpu_seconds,
+            "teraflops": [round(step * cost, 1) for step in history.evaluated_at],
             **{key: [round(value, 4) for value in values] for key, values in history.evaluations.items()},
         },
     }
+
+
+def teraflops(model: nn.Module, loss: Callable, batch: Any) -> float:
+    """How many 10^12 multiplications and additions a step takes, forward and backward: on any machine alike."""
+    with FlopCounterMode(display=False) as counter:
+        result = loss(model, batch)
+        (result[0] if isinstance(result, tuple) else result).backward()
+    model.zero_grad()
+    return counter.get_total_flops() / 1e12
 
 
 def long_tailed(pictures: EmojiSet, emoji: Emoji, *, balanced: bool, seed: int) -> EmojiSet:
@@ -250,9 +259,7 @@ def run(name: str, seeds: tuple[int, ...] = SEEDS, *, train: Callable[[Setting, 
             command = f"python data/experiments/run.py {name}"
             runs = [*read(name), {"setting": label, **result}]
             unfinished = HERE / f"{name}.json.unfinished"
-            unfinished.write_text(
-                json.dumps({"command": command, "device": str(pick_device()), "runs": runs}, indent=1) + "\n"
-            )
+            unfinished.write_text(json.dumps({"command": command, "runs": runs}, indent=1) + "\n")
             unfinished.replace(HERE / f"{name}.json")
 
 
@@ -285,9 +292,8 @@ def table() -> str:
         for label in settings:
             runs = [r for r in read(name) if r["setting"] == label]
             if runs:
-                cpu_seconds = sum(r["cpu_seconds"] for r in runs) / len(runs)
-                rows.append(([name, label, f"{cpu_seconds:.0f}"], [r["scores"] for r in runs]))
-    return score_table(["experiment", "setting", "CPU-s"], rows, COLUMNS)
+                rows.append(([name, label, f"{runs[0]['teraflops']:.0f}"], [r["scores"] for r in runs]))
+    return score_table(["experiment", "setting", "TFLOP"], rows, COLUMNS)
 
 
 def main() -> None:
@@ -302,6 +308,7 @@ def main() -> None:
     if unknown:
         parser.error(f"experiments are {', '.join(EXPERIMENTS)}; got {', '.join(unknown)}")
     torch.set_flush_denormal(True)
+    torch.set_float32_matmul_precision("high")  # TF32 where a GPU has it
     for name in [] if options.table else options.names or EXPERIMENTS:
         run(name, tuple(options.seeds))
     print(table())

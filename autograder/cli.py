@@ -1,9 +1,10 @@
-"""TA commands, which join `cs-vl` where the autograder is installed: grade, release, build, execute, lab."""
+"""TA commands, which join `cs-vl` where the autograder is installed: grade, export, release, build, execute, lab."""
 
 import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,16 @@ from cs_vl.checks.worker import STAGE_SECONDS
 from cs_vl.cli import console, fail
 
 app = typer.Typer()
+
+
+class NoScore(StrEnum):
+    """What canvas.csv says of whoever has no score."""
+
+    blank = "blank"
+    zero = "zero"
+    omit = "omit"
+
+
 AssignmentName = Annotated[str, typer.Argument(help="for example a1_transformer")]
 
 WALLS = "a process for each submission, without the answers; no sandbox: grade code that you trust"
@@ -59,7 +70,7 @@ def grade(
     except KeyboardInterrupt:
         console.print("Stopped.  The same command goes on where it was.")
         os._exit(130)  # without waiting for students' code
-    page = write_report(spec, results, remarks, out, WALLS)
+    page = write_report(spec, results, remarks, out, WALLS, people.people if people else None)
     width = max(len(r.student) for r in results)
     for r in results:
         typer.echo(f"{r.student:{width}}  {r.status if r.status != 'graded' else score_line(r)}")
@@ -67,6 +78,31 @@ def grade(
         typer.echo(f"note: {remark}")
     typer.echo(f"\nReport: {page.resolve()}\nTable:  {(out / 'grades.csv').resolve()}")
     raise typer.Exit(1 if any(r.status in ("unreadable", "grader error") for r in results) else 0)
+
+
+@app.command()
+def export(
+    results: Annotated[Path, typer.Argument(help="the results folder of `cs-vl grade`")],
+    column: Annotated[
+        str,
+        typer.Option(help="what Canvas and Moodle call it; in Canvas 'title (number)', as in its own export"),
+    ] = "",
+    no_score: Annotated[
+        NoScore, typer.Option(help="in canvas.csv: blank; zero (for who handed in nothing); or omit the row")
+    ] = NoScore.blank,
+    roster: Annotated[Path | None, typer.Option(help="the CSV that was given to `cs-vl grade`")] = None,
+) -> None:
+    """Write the tables of a graded class again, as Canvas or Moodle needs them."""
+    from autograder.exports import read_results, write_exports
+    from autograder.reader import BadInput, read_roster
+
+    try:
+        spec, found = read_results(results)
+        people = read_roster(roster).people if roster else {}
+        write_exports(spec, found, results, people, column=column, no_score=no_score.value)
+    except (BadInput, ValueError, OSError) as error:
+        raise fail(str(error)) from None
+    typer.echo(f"Tables: {results.resolve()}")
 
 
 @contextlib.contextmanager

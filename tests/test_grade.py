@@ -121,7 +121,7 @@ def test_everybody_has_the_expected_score(graded):
     assert [w.status for w in results["maryam"].written] == ["unanswered"] * 2
     assert results["ada"].awaiting == 10
     assert results["nobody"].status == "no file" and results["nobody"].points is None
-    with (graded / "grades.csv").open(newline="") as file:
+    with (graded / "grades.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = {row["student"]: row for row in csv.DictReader(file)}
     for student, result in results.items():
         points = rows[student]["points"]

@@ -177,12 +177,13 @@ def _first(row: Mapping[str, str], *columns: str) -> str | None:
 
 
 def feedback(result: Result) -> str:
-    """A line on what is not right yet."""
+    """A line on what is not right yet, with the sentence on each known mistake."""
     if result.points is None:
         notes = "".join(f" {shown(note, 200)}" for note in result.notes[:3])
         return f"No score: {submission_look(result).words}.{notes}"
     wrong = [
         f"{v.exercise}: {look(v).words}, {v.points:g} of {v.out_of:g}."
+        + (f" {v.sentence}" if v.mistake else "")
         for v in result.verdicts
         if not v.passed
     ]

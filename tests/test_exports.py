@@ -161,9 +161,11 @@ def test_moodle_gets_no_stranger_and_no_empty_identifier(export):
 def test_feedback_is_a_line_on_what_is_not_right_yet():
     first = A2.exercises[0]
     verdicts = [verdict(first, "timeout"), *(verdict(e) for e in A2.exercises[1:])]
+    verdicts[1] = verdict(A2.exercises[1], "failed", 4.0, "You forgot it.", mistake="forgot")
     text = feedback(of("ada", verdicts=verdicts, written=[Written("why", "awaiting grading", 5.0)]))
-    assert (
-        text == f"85 of 90, 5 awaiting grading. {first.name}: did not come to an end, 0 of {first.points:g}."
+    assert text == (
+        "80 of 90, 5 awaiting grading. info_nce_numpy: did not come to an end, 0 of 5. "
+        "info_nce_numpy_backward: partly right, 4 of 9. You forgot it."
     )
     assert feedback(of("x", "unreadable", notes=["it is\nempty"])) == "No score: unreadable file. it is empty"
 

@@ -66,6 +66,16 @@ def test_a_phone_need_not_scroll_sideways(browser, folder, dark):
         assert browser.run("document.documentElement.scrollWidth") <= 360, page.name
 
 
+def test_a_sheet_of_paper_holds_it(browser, folder):
+    browser.open(folder / "index.html", 794, dark=True)  # A4 at 96 dots an inch
+    browser.call("Emulation.setEmulatedMedia", media="print", features=[])
+    try:
+        assert browser.run("document.documentElement.scrollWidth") <= 794
+        assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")
+
+
 def test_light_and_dark(browser, folder):
     colours = {}
     for dark in (False, True):

@@ -52,6 +52,7 @@ def grade(
     from autograder.grade import Grader, grade_class
     from autograder.reader import BadInput, find_submissions, read_roster
     from autograder.report import score_line, write_report
+    from autograder.similar import find_similar
 
     try:
         spec = load_assignment(assignment)
@@ -70,7 +71,9 @@ def grade(
     except KeyboardInterrupt:
         console.print("Stopped.  The same command goes on where it was.")
         os._exit(130)  # without waiting for students' code
-    page = write_report(spec, results, remarks, out, WALLS, people.people if people else None)
+    with console.status("looking for similar submissions"):
+        similar = find_similar(assignment, found)
+    page = write_report(spec, results, remarks, out, WALLS, people.people if people else None, similar)
     width = max(len(r.student) for r in results)
     for r in results:
         typer.echo(f"{r.student:{width}}  {r.status if r.status != 'graded' else score_line(r)}")

@@ -19,6 +19,7 @@ from autograder.grade import Result
 from autograder.journal import grader_version
 from autograder.report.advice import next_steps
 from autograder.report.looks import CHECKS, SUBMISSIONS, UNKNOWN, look, standing, submission_look
+from autograder.report.pairs import chosen_pairs, side_by_side
 from autograder.report.summary import (
     cpu_seconds,
     histogram,
@@ -31,6 +32,7 @@ from autograder.report.summary import (
     why,
 )  # fmt: skip
 from autograder.report.text import page_name, said, shown, with_code
+from autograder.similar import Group
 from cs_vl.checks.card import html_templates
 from cs_vl.checks.spec import Assignment
 
@@ -72,6 +74,7 @@ def write_report(
     folder: Path,
     walls: str | Sequence[str],
     people: Mapping[str, Mapping[str, str]] | None = None,
+    similar: list[Group] | None = None,
 ) -> Path:
     """Write all pages and tables; returns the class page's path.
 
@@ -79,24 +82,35 @@ def write_report(
         remarks: about files and people that fit nowhere.
         walls: which walls stood between students' code and the machine, a sentence each.
         people: {student id: their row of the roster}, for the tables that other systems import.
+        similar: groups of similar submissions (autograder.similar), for the class page alone.
     """
     common: dict[str, Any] = {
         "assignment": assignment,
         "version": grader_version(),
         "walls": [walls] if isinstance(walls, str) else list(walls),
     }
-    students = folder / "students"
-    students.mkdir(parents=True, exist_ok=True)
-    for page in students.glob("*.html"):
-        page.unlink()  # also of people who are not in the class any more
+    students = _emptied(folder / "students")
     for result in results:
         _write(
             students / page_name(result.student), "student.html", result=result, steps=next_steps(result),
             meaning=MEANINGS.get(standing(result), ""), cpu=cpu_seconds(result), mb=peak_mb(result), **common,
         )  # fmt: skip
-    _write(folder / "index.html", "class.html", remarks=remarks, **_of_class(assignment, results), **common)
+    pages = {pair: f"{i}.html" for i, pair in enumerate(chosen_pairs(similar or []), 1)}
+    pairs = _emptied(folder / "similar")
+    for pair, page in pages.items():
+        _write(pairs / page, "pair.html", pair=pair, rows=side_by_side(pair), **common)
+    of_class = _of_class(assignment, results) | {"similar": similar or [], "pair_pages": pages}
+    _write(folder / "index.html", "class.html", remarks=remarks, **of_class, **common)
     exports.write_exports(assignment, results, folder, people or {})
     return folder / "index.html"
+
+
+def _emptied(folder: Path) -> Path:
+    """A folder without the pages of an earlier run, which may be of people who are not in the class any more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for page in folder.glob("*.html"):
+        page.unlink()
+    return folder
 
 
 def _of_class(assignment: Assignment, results: list[Result]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from typing import Any
 
 from autograder.grade import Result
 from autograder.journal import grader_version
-from autograder.report.looks import look, standing, submission_look
+from autograder.report.looks import look, submission_look
 from autograder.report.summary import cpu_seconds, peak_mb, score_line, why
 from autograder.report.text import page_name, said, shown
 from cs_vl.checks.judge import Verdict
@@ -187,8 +187,7 @@ def feedback(result: Result) -> str:
         for v in result.verdicts
         if not v.passed
     ]
-    former = " (of an earlier run)" if standing(result) == "stale" else ""
-    return " ".join([f"{score_line(result)}{former}.", *wrong])
+    return " ".join([f"{score_line(result)}.", *wrong])
 
 
 def gradescope_results(result: Result) -> dict[str, Any]:

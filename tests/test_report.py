@@ -17,7 +17,7 @@ from autograder.report import page_name, score_line, templates, write_report
 from autograder.report.advice import next_steps
 from autograder.report.looks import CHECKS, SUBMISSIONS, UNKNOWN, look, standing
 from autograder.report.summary import histogram, misconceptions, to_look_at, why
-from autograder.report.text import shown
+from autograder.report.text import shown, with_code
 from cs_vl.checks.judge import STATUSES
 from cs_vl.checks.spec import load_assignment
 
@@ -234,6 +234,16 @@ def test_what_it_took_and_which_walls_stood(report):
     assert "1.2 s of the processor" in pages["ada.html"].text
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(), max_size=50) | st.text("`<&\u202e\n\x00\u0301a", max_size=50))
+def test_any_text_becomes_one_harmless_line(text):
+    assert shown(text).isprintable() and len(shown(text, 20)) <= 20 * 10 + 30
+    bare = str(with_code(text)).replace("<code>", "").replace("</code>", "")
+    assert not set("<>\"'\n") & set(bare) and bare.count("&") == len(
+        re.findall(r"&(amp|lt|gt|#34|#39);", bare)
+    )
+
+
 def test_hostile_text_is_cut_and_spelled_out(report):
     assert shown("\u202egnp\x00\x1b[31m\ta\n b") == r"\u202egnp\x00\x1b[31m a b"
     assert len(shown("W" * 100_000)) < 700 and "100,000 characters" in shown("W" * 100_000)
@@ -252,6 +262,7 @@ def test_written_answers_wait_for_a_person(report):
     waiting = result(written=[Written("why", "awaiting grading", 5.0), Written("so", "cell not found", 3.0)])
     idle = result("bob", written=[Written("why", "unanswered", 5.0)])
     assert score_line(waiting) == "90 of 90, 8 awaiting grading" and waiting.needs_a_person
+    assert "of an earlier run" in score_line(everyone()["stale"])
     assert score_line(idle) == "90 of 90" and not idle.needs_a_person
     pages = report(waiting, idle)
     assert "and 8 awaiting grading by a person" in pages["ada.html"].text

@@ -129,4 +129,5 @@ def score_line(result: Result) -> str:
     if result.points is None:
         return "no score"
     waiting = f", {result.awaiting:g} awaiting grading" if result.awaiting else ""
-    return f"{result.points:g} of {result.out_of:g}{waiting}"
+    former = " (of an earlier run: grading it again failed)" if standing(result) == "stale" else ""
+    return f"{result.points:g} of {result.out_of:g}{waiting}{former}"

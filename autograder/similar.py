@@ -73,13 +73,12 @@ class Group:
 
 
 def find_similar(assignment: str, submissions: Iterable[Found]) -> list[Group]:
-    """The groups, the largest first.  A submission that can't be read is left out."""
+    """The groups, the largest first.  A submission that can't be read is left out; one of several people counts once."""
     codes = []
-    for found in submissions:
+    for path, student in {found.path: found.student for found in submissions if found.path}.items():
         with contextlib.suppress(Unreadable, OSError):
-            if found.path is not None:
-                cells = read_submission(found.path).cells
-                codes.append(Code(found.student, definitions(c.source for c in cells if c.kind == "code")))
+            cells = read_submission(path).cells
+            codes.append(Code(student, definitions(c.source for c in cells if c.kind == "code")))
     starter = nbformat.read(student_path(assignment), as_version=4).cells
     return groups(codes, definitions((c.source for c in starter if c.cell_type == "code"), window=1))
 

@@ -99,6 +99,11 @@ def test_a_solution_that_half_of_the_class_hands_in_is_one_group(similar):
     assert group.students == [f"s{i:02}" for i in range(12)] and len(group.pairs) == 66
 
 
+def test_what_a_group_hands_in_together_is_not_held_against_it(tmp_path, blank):
+    nbformat.write(fill(blank, answers(A2)), path := tmp_path / "ours.ipynb")
+    assert find_similar(A2.name, [Found("ada", path), Found("bob", path)]) == []
+
+
 def test_hostile_cells_stop_nothing(tmp_path, blank):
     found = []
     for i, source in enumerate(

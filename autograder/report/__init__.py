@@ -30,7 +30,7 @@ from autograder.report.summary import (
     spent,
     to_look_at,
     why,
-)  # fmt: skip
+)
 from autograder.report.text import page_name, said, shown, with_code
 from autograder.similar import Group
 from cs_vl.checks.card import html_templates

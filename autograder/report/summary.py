@@ -13,7 +13,7 @@ from cs_vl.checks.spec import Exercise
 class Rate:
     """How a class did on an exercise.
 
-    `counts` says how many of the graded submissions have each look (a key of looks.CHECKS), in that table's order.
+    `counts` says how many of the graded submissions have each look (a key of looks.CHECKS).
     """
 
     name: str

@@ -17,16 +17,6 @@ from cs_vl.checks.worker import STAGE_SECONDS
 from cs_vl.cli import console, fail
 
 app = typer.Typer()
-
-
-class NoScore(StrEnum):
-    """What canvas.csv says of whoever has no score."""
-
-    blank = "blank"
-    zero = "zero"
-    omit = "omit"
-
-
 AssignmentName = Annotated[str, typer.Argument(help="for example a1_transformer")]
 
 WALLS = "a process for each submission, without the answers; no sandbox: grade code that you trust"
@@ -83,6 +73,31 @@ def grade(
     raise typer.Exit(1 if any(r.status in ("unreadable", "grader error") for r in results) else 0)
 
 
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[Any], None]]:
+    """A bar on a terminal; in a pipe, a line for each that is done."""
+    # The stream itself: while a judge's thread runs a known mistake, sys.stderr is silenced.
+    stream = console.file
+    if console.is_terminal:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=Console(file=stream, force_terminal=True), transient=True) as bar:
+            task = bar.add_task("drawing hidden cases", total=total)
+            yield lambda result: bar.update(task, advance=1, description="grading")
+        return
+    count = itertools.count(1)
+    yield lambda result: typer.echo(
+        f"{next(count)} of {total}: {result.student}, {result.status}", file=stream
+    )
+
+
+class NoScore(StrEnum):
+    """What canvas.csv says of whoever has no score."""
+
+    blank = "blank"
+    zero = "zero"
+    omit = "omit"
+
+
 @app.command()
 def export(
     results: Annotated[Path, typer.Argument(help="the results folder of `cs-vl grade`")],
@@ -106,23 +121,6 @@ def export(
     except (BadInput, ValueError, OSError) as error:
         raise fail(str(error)) from None
     typer.echo(f"Tables: {results.resolve()}")
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[Any], None]]:
-    """A bar on a terminal; in a pipe, a line for each that is done."""
-    # The stream itself: while a judge's thread runs a known mistake, sys.stderr is silenced.
-    stream = console.file
-    if console.is_terminal:
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=Console(file=stream, force_terminal=True), transient=True) as bar:
-            task = bar.add_task("drawing hidden cases", total=total)
-            yield lambda result: bar.update(task, advance=1, description="grading")
-        return
-    count = itertools.count(1)
-    yield lambda result: typer.echo(
-        f"{next(count)} of {total}: {result.student}, {result.status}", file=stream
-    )
 
 
 @app.command()

@@ -63,7 +63,7 @@ def grade(
         os._exit(130)  # without waiting for students' code
     with console.status("looking for similar submissions"):
         similar = find_similar(assignment, found)
-    page = write_report(spec, results, remarks, out, WALLS, people.people if people else None, similar)
+    page = write_report(spec, results, remarks, out, [WALLS], people.people if people else None, similar)
     width = max(len(r.student) for r in results)
     for r in results:
         typer.echo(f"{r.student:{width}}  {r.status if r.status != 'graded' else score_line(r)}")

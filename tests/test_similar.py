@@ -157,11 +157,11 @@ def test_the_pages_show_both_and_warn(tmp_path, similar):
     assert [row.name for row in rows] == [row.other_name for row in rows] and len(rows) > 10
     assert sum(marked for row in rows for _, marked in row.lines) > 40
     assert '"""' not in "".join(text for row in rows for text, _ in row.lines)  # docstrings are given
-    write_report(A2, [result(A2, "ada"), result(A2, "eve")], [], tmp_path, "", None, found)
+    write_report(A2, [result(A2, "ada"), result(A2, "eve")], [], tmp_path, [], None, found)
     index, page = ((tmp_path / name).read_text() for name in ("index.html", "similar/1.html"))
     assert 'href="similar/1.html"' in index and "Similar is not copied" in index
     assert "Similar is not copied" in page and "<mark>" in page and "<script" not in page
-    write_report(A2, [result(A2, "ada")], [], tmp_path, "")
+    write_report(A2, [result(A2, "ada")], [], tmp_path, [])
     assert not list((tmp_path / "similar").iterdir())
 
 

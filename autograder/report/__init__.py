@@ -8,7 +8,7 @@ import base64
 import hashlib
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def write_report(
     results: list[Result],
     remarks: list[str],
     folder: Path,
-    walls: str | Sequence[str],
+    walls: list[str],
     people: Mapping[str, Mapping[str, str]] | None = None,
     similar: list[Group] | None = None,
 ) -> Path:
@@ -87,7 +87,7 @@ def write_report(
     common: dict[str, Any] = {
         "assignment": assignment,
         "version": grader_version(),
-        "walls": [walls] if isinstance(walls, str) else list(walls),
+        "walls": walls,
     }
     students = _emptied(folder / "students")
     for result in results:

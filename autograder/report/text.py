@@ -35,8 +35,8 @@ def page_name(student: str, suffix: str = ".html") -> str:
     Ids that a file system could take for one another (by case, by accents) or for something else ("..", "con") get a
     hash, after a dot that no other name holds.
     """
-    plain = re.sub(r"[^a-z0-9_-]", "_", student.lower())[:40].lstrip("-")
-    if plain != student or plain in _WINDOWS or not plain:
+    plain = re.sub(r"[^a-z0-9_-]", "_", student.lower())[:40].lstrip("-") or "_"
+    if plain != student or plain in _WINDOWS:
         plain += "." + hashlib.sha256(student.encode(errors="surrogatepass")).hexdigest()[:16]
     return plain + suffix
 

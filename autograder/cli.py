@@ -1,9 +1,10 @@
-"""TA commands, which join `cs-vl` where the autograder is installed: grade, release, build, execute, lab."""
+"""TA commands, which join `cs-vl` where the autograder is installed: grade, export, release, build, execute, lab."""
 
 import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +42,7 @@ def grade(
     from autograder.grade import Grader, grade_class
     from autograder.reader import BadInput, find_submissions, read_roster
     from autograder.report import score_line, write_report
+    from autograder.similar import find_similar
 
     try:
         spec = load_assignment(assignment)
@@ -59,7 +61,9 @@ def grade(
     except KeyboardInterrupt:
         console.print("Stopped.  The same command goes on where it was.")
         os._exit(130)  # without waiting for students' code
-    page = write_report(spec, results, remarks, out, WALLS)
+    with console.status("looking for similar submissions"):
+        similar = find_similar(assignment, found)
+    page = write_report(spec, results, remarks, out, [WALLS], people.people if people else None, similar)
     width = max(len(r.student) for r in results)
     for r in results:
         typer.echo(f"{r.student:{width}}  {r.status if r.status != 'graded' else score_line(r)}")
@@ -84,6 +88,39 @@ def _progress(total: int) -> Iterator[Callable[[Any], None]]:
     yield lambda result: typer.echo(
         f"{next(count)} of {total}: {result.student}, {result.status}", file=stream
     )
+
+
+class NoScore(StrEnum):
+    """What canvas.csv says of whoever has no score."""
+
+    blank = "blank"
+    zero = "zero"
+    omit = "omit"
+
+
+@app.command()
+def export(
+    results: Annotated[Path, typer.Argument(help="the results folder of `cs-vl grade`")],
+    column: Annotated[
+        str,
+        typer.Option(help="what Canvas and Moodle call it; in Canvas 'title (number)', as in its own export"),
+    ] = "",
+    no_score: Annotated[
+        NoScore, typer.Option(help="in canvas.csv: blank; zero (for who handed in nothing); or omit the row")
+    ] = NoScore.blank,
+    roster: Annotated[Path | None, typer.Option(help="the CSV that was given to `cs-vl grade`")] = None,
+) -> None:
+    """Write the tables of a graded class again, as Canvas or Moodle needs them."""
+    from autograder.exports import read_results, write_exports
+    from autograder.reader import BadInput, read_roster
+
+    try:
+        spec, found = read_results(results)
+        people = read_roster(roster).people if roster else {}
+        write_exports(spec, found, results, people, column=column, no_score=no_score.value)
+    except (BadInput, ValueError, OSError) as error:
+        raise fail(str(error)) from None
+    typer.echo(f"Tables: {results.resolve()}")
 
 
 @app.command()

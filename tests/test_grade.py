@@ -121,7 +121,7 @@ def test_everybody_has_the_expected_score(graded):
     assert [w.status for w in results["maryam"].written] == ["unanswered"] * 2
     assert results["ada"].awaiting == 10
     assert results["nobody"].status == "no file" and results["nobody"].points is None
-    with (graded / "grades.csv").open(newline="") as file:
+    with (graded / "grades.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = {row["student"]: row for row in csv.DictReader(file)}
     for student, result in results.items():
         points = rows[student]["points"]
@@ -391,7 +391,7 @@ def test_cheating_in_the_own_process_earns_nothing(grade, blank, cheat, tmp_path
     assert (result.points, result.out_of) == (0, FULL), result.notes
     assert all(v.status != "passed" and v.points == 0 for v in result.verdicts)
     assert all(isinstance(note, str) for note in result.notes)
-    write_report(A1, [result], [], tmp_path, "")  # which no reply can stop
+    write_report(A1, [result], [], tmp_path, [])  # which no reply can stop
 
 
 LOOK_IT_UP = """
@@ -467,8 +467,8 @@ def scaled_dot_product_attention(q, k, v, mask=None):
     by_name = {v.exercise: v for v in result.verdicts}
     assert by_name["softmax"].status == "error" and "ValueError" in by_name["softmax"].sentence
     assert "line 4" in by_name["softmax"].sentence or "line 3" in by_name["softmax"].sentence
-    write_report(A1, [result], [], tmp_path, "")
-    for path in [tmp_path / "index.html", *tmp_path.glob("students/*"), *tmp_path.glob("grades.*")]:
+    write_report(A1, [result], [], tmp_path, [])
+    for path in [*tmp_path.rglob("*.html"), *tmp_path.rglob("*.json"), *tmp_path.glob("*.csv")]:
         text = path.read_text()
         code = (
             "MARK {x.tolist()}",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
 from cs_vl.plots.curves import DASHED
@@ -48,6 +49,9 @@ def seed_curves(
         ax.axhline(scale * chance, color=GREY, label="chance", **DASHED)
     if log_x:
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(lambda x, _: f"{x:,g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
     shared = {tuple(x) for x, _ in curves.values()}
     if len(shared) == 1 and len(ticks := shared.pop()) <= MOST_TICKS:
         ax.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
@@ -60,7 +64,7 @@ def seed_curves(
     if seeds != {1}:
         of = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
         ax.set_title(f"mean and range of {of} seeds", fontsize=SMALL, color=GREY, loc="right")
-    ax.legend(fontsize=LABEL, frameon=False)
+    ax.legend(fontsize=LABEL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

@@ -47,8 +47,8 @@ def stored_runs(name: str) -> list[dict[str, Any]]:
 def stored_experiment(name: str) -> dict[str, list[dict[str, Any]]]:
     """What an experiment of `data/experiments/run.py` gave: {setting: [the record of each seed]}.
 
-    A record has, besides its setting: "scores" as of `emoji_scores` and `level_scores`, "cpu_seconds", and
-    "along": what was measured during the training, with the "images" and "cpu_seconds" until then.
+    A record has, besides its setting: "scores" as of `emoji_scores` and `level_scores`, "teraflops" (10^12
+    operations in all), and "along": what was measured on the way, with "images" and "teraflops" until then.
 
     Raises:
         FileNotFoundError: there is none.

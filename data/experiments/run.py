@@ -205,7 +205,7 @@ def train(setting: Setting, seed: int) -> dict:
 
 
 def teraflops(model: nn.Module, loss: Callable, batch: Any) -> float:
-    """How many 10^12 multiplications and additions a step takes, forward and backward: on any machine alike."""
+    """10^12 multiplications and additions of a step, forward and backward: the same on any machine."""
     with FlopCounterMode(display=False) as counter:
         result = loss(model, batch)
         (result[0] if isinstance(result, tuple) else result).backward()

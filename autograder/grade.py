@@ -29,6 +29,7 @@ from autograder.sandbox.walled import Walled
 from autograder.stand_ins import stand_ins_for
 from cs_vl.checks.cells import MAX_FILE_BYTES, Cell, Unreadable, read_submission
 from cs_vl.checks.judge import Verdict
+from cs_vl.checks.load import parse
 from cs_vl.checks.spec import Assignment
 from cs_vl.checks.submission import Submitted
 from cs_vl.checks.worker import STAGE_SECONDS, StudentProcess, Worker
@@ -118,6 +119,7 @@ class Grader:
             assignment.name, source.read_bytes(), str(self.journal.secret), str(seconds), grader_version(),
             "walls" if sandbox else "no walls",
         ]  # fmt: skip
+        self._modules = _imported(cell.source for cell in notebook.cells if cell.cell_type == "code")
         self._edition: Path | None = None
         self._pool: Pool | None = None
         self._preparing = threading.Lock()
@@ -133,8 +135,7 @@ class Grader:
     def pool(self) -> Pool:
         """The warm processes behind walls; none is started before it is needed."""
         if self._pool is None:
-            modules = _imported(cell.source for cell in self.setup)
-            self._pool = Pool(self.assignment.name, self.edition, modules, hidden=[self.results])
+            self._pool = Pool(self.assignment.name, self.edition, self._modules, hidden=[self.results])
         return self._pool
 
     def prepare(self) -> None:
@@ -220,13 +221,13 @@ class Grader:
 
 
 def _imported(sources: Iterable[str]) -> list[str]:
-    """The modules that cells import, to be loaded before any submission is."""
+    """The modules that cells may import, to be loaded once, before any submission is; some of the names are none."""
     names = set()
-    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
+    for node in (node for source in sources for node in parse(source).body):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
+            names.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
     return sorted(names)
 
 

@@ -58,7 +58,7 @@ def warm(assignment: str, modules: list[str]) -> Any:
     serving = Submission()
     serving.answer({"assignment": assignment})
     for name in modules:
-        with suppress(ImportError):  # a module that students have and this machine lacks: theirs to be told
+        with suppress(ImportError):  # it is no module, or this machine lacks it: then the student is told
             importlib.import_module(name)
     # What is there now stays: a collection in a fork would copy all of it.
     gc.collect()

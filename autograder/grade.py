@@ -222,7 +222,7 @@ class Grader:
 
 def _imported(sources: Iterable[str]) -> list[str]:
     """The modules that cells may import, to be loaded once, before any submission is; some of the names are none."""
-    names = set()
+    names: set[str] = set()
     for node in (node for source in sources for node in parse(source).body):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)

@@ -559,8 +559,8 @@ import sys, time
 from cs_vl.checks.cells import Cell
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, load_assignment
 from cs_vl.checks.worker import Worker
-worker = Worker(); e = load_assignment("{A1.name}")["softmax"]
-worker.load("{A1.name}", [Cell(1, "code", "def softmax(x, axis=-1):\\n    while True:\\n        pass")])
+worker = Worker("{A1.name}"); e = load_assignment("{A1.name}")["softmax"]
+worker.load([Cell(1, "code", "def softmax(x, axis=-1):\\n    while True:\\n        pass")])
 print(worker._process.pid, flush=True)
 worker.run(e, e.stages[0], e.draw(e.stages[0], 1)[0], 100)
 """
@@ -590,8 +590,8 @@ def test_sets_have_one_order_in_every_worker(tmp_path):
     exercise = A1["softmax"]
     messages = set()
     for _ in range(3):
-        with Worker() as worker:
-            worker.load(A1.name, [Cell(1, "code", source)])
+        with Worker(A1.name) as worker:
+            worker.load([Cell(1, "code", source)])
             case = exercise.draw(exercise.stages[0], 1)[0]
             messages.add(worker.run(exercise, exercise.stages[0], case).message)
     assert len(messages) == 1

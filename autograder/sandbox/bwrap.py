@@ -84,16 +84,19 @@ def _binds(edition: Path) -> dict[Path, Path]:
     prefix = Path(os.path.realpath(sys.base_prefix))
     if not any(folder in (prefix, *prefix.parents) for folder in binds):
         binds[prefix] = prefix
-    libraries = Path("/etc/ld.so.cache")  # where they are
-    if libraries.exists():
-        binds[libraries] = libraries
+    # Where libraries are; and what malloc reads to know whether there are huge pages (see pool.py).
+    for path in (Path("/etc/ld.so.cache"), Path("/sys/kernel/mm/transparent_hugepage")):
+        if path.exists():
+            binds[path] = path
     return binds | _packages() | {GRADER / INSIDE.name: INSIDE, EDITION: edition.absolute()}
 
 
 def _covered(binds: dict[Path, Path], hidden: Sequence[Path]) -> list[Path]:
     """What is seen through something that is bound, and must not be: the course, with its answers."""
     ours = [Path(module.__file__).parent for module in (cs_vl, autograder) if module.__file__]
-    installed = [site / one.name for site in site_packages() for one in ours]  # where it is no editable install
+    installed = [
+        site / one.name for site in site_packages() for one in ours
+    ]  # where it is no editable install
     found = set()
     for path in (path.absolute() for path in (*ours, *installed, *hidden)):
         for where, outside in binds.items():

@@ -21,6 +21,11 @@ WARM_SECONDS = 120.0  # until Python, torch and the student edition are imported
 ORDER_SECONDS = 20.0  # until an order of ours is carried out
 MESSAGE = 2**16
 
+# Huge pages for all of the warm process's memory: a fork of 220 MB takes 3 ms instead of 15.
+MEMORY = {
+    "PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "MALLOC_TOP_PAD_": str(64 * 2**20),
+}  # fmt: skip
+
 
 class NoWalls(OSError):
     """The walls do not stand; the message is one sentence that says why."""
@@ -44,9 +49,15 @@ class Server:
 
     def __init__(self, assignment: str, edition: Path, modules: Sequence[str], hidden: Sequence[Path]):
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._errors = tempfile.TemporaryFile("w+b")
+        self._errors = tempfile.TemporaryFile("w+b")  # noqa: SIM115  (as long as this)
         program = [bwrap.interpreter(), "-S", "-s", "-P", "-B", "-m", f"{bwrap.INSIDE.name}.server"]
-        home = {"HOME": "/tmp", "TMPDIR": "/tmp", "MPLCONFIGDIR": "/tmp", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+        home = {
+            "HOME": "/tmp",
+            "TMPDIR": "/tmp",
+            "MPLCONFIGDIR": "/tmp",
+            "PATH": "/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+        }
         try:
             self._process = subprocess.Popen(
                 [*bwrap.command(edition, hidden), *program, str(theirs.fileno()), assignment, *modules],
@@ -54,7 +65,7 @@ class Server:
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
                 pass_fds=[theirs.fileno()],
-                env={**ENVIRONMENT, **home, "PYTHONPATH": os.pathsep.join(bwrap.import_path())},
+                env={**ENVIRONMENT, **MEMORY, **home, "PYTHONPATH": os.pathsep.join(bwrap.import_path())},
             )
         except OSError as error:
             self._socket.close()

@@ -17,12 +17,12 @@ NOT_PERMITTED = """
     init_module finit_module delete_module create_module
     socket personality syslog acct swapon swapoff reboot settimeofday clock_settime clock_adjtime adjtimex
     sethostname setdomainname iopl ioperm modify_ldt lookup_dcookie mbind migrate_pages move_pages vhangup
-""".split()
+"""
 # Memory that is no process's, or calls that have older ways beside them.
 NOT_THERE = """
     memfd_create memfd_secret userfaultfd io_uring_setup io_uring_enter io_uring_register
     shmget shmat shmctl msgget semget mq_open clone3
-""".split()
+"""
 NEW_NAMESPACES = 0x7E020080  # all CLONE_NEW* flags
 
 
@@ -45,7 +45,7 @@ def program() -> bytes:
         ) from error
     made = seccomp.SyscallFilter(seccomp.ALLOW)
     for names, number in ((NOT_PERMITTED, errno.EPERM), (NOT_THERE, errno.ENOSYS)):
-        for name in names:
+        for name in names.split():
             if _known(seccomp, name):
                 made.add_rule(seccomp.ERRNO(number), name)
     for bit in (1 << i for i in range(32) if NEW_NAMESPACES >> i & 1):

@@ -106,8 +106,8 @@ class Walled(StudentProcess):
     def ask(self, message: dict[str, Any], seconds: float) -> Any:
         channel = self._exercise or self._main
         try:
-            wire.send(channel.within(seconds), message, wire.MAX_BYTES)  # type: ignore[arg-type]
-            return wire.receive(channel)  # type: ignore[arg-type]
+            wire.send(channel.within(seconds), message, wire.MAX_BYTES)
+            return wire.receive(channel)
         except EOFError:
             if not self._exercise or not self._hang_up():
                 self.broken = True
@@ -136,7 +136,7 @@ class Walled(StudentProcess):
         self._exercise = None
         self._code = None
         try:
-            reply = wire.receive(self._main.within(END_SECONDS))  # type: ignore[arg-type]
+            reply = wire.receive(self._main.within(END_SECONDS))
         except (TimeoutError, EOFError, wire.Refused):
             return False
         code = reply.get("ended") if isinstance(reply, dict) else None
@@ -150,7 +150,9 @@ class Walled(StudentProcess):
             self._end()
         if self._reason == "memory":
             most = self._pool.limits.memory
-            return Outcome("out of memory", message=f"It took more than {most} MB of memory: are the sizes right?")
+            return Outcome(
+                "out of memory", message=f"It took more than {most} MB of memory: are the sizes right?"
+            )
         return Outcome("crashed", message=why_it_died(self._code))
 
     def _end(self) -> None:

@@ -128,8 +128,6 @@ class Submitted:
                 self._start()
             if self.fault or self.worker is None:
                 return self.fault or Outcome("crashed")
-            return self.worker.run(
-                exercise, stage, inputs, min(self.seconds, left), self.stand_ins(exercise)
-            )
+            return self.worker.run(exercise, stage, inputs, min(self.seconds, left), self.stand_ins(exercise))
 
         return run

@@ -6,7 +6,7 @@ Never pickle: what comes from a student's process is data, whatever was put into
 import json
 import struct
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 import numpy as np
 import safetensors.numpy
@@ -16,6 +16,20 @@ MAX_BYTES = 64 * 2**20  # of all arrays of one message
 MAX_TEXT = 4 * 2**20  # of its JSON, which takes many times as much memory once it is read
 _HEAD = struct.Struct(">QQ")
 _OWN = (torch.Tensor, torch.nn.Parameter)  # what a subclass does could be anything
+
+
+class Source(Protocol):
+    """A stream to read from: fewer bytes come at its end only."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Sink(Protocol):
+    """A stream to write to."""
+
+    def write(self, data: bytes, /) -> Any: ...
+
+    def flush(self) -> None: ...
 
 
 class Refused(ValueError):
@@ -128,7 +142,7 @@ def copy(tree: Any) -> Any:
     return unpack(*pack(tree))
 
 
-def send(stream: IO[bytes], tree: Any, most: int = MAX_TEXT) -> None:
+def send(stream: Sink, tree: Any, most: int = MAX_TEXT) -> None:
     """Write one message: two lengths, then JSON (of `most` bytes at most), then safetensors.
 
     Raises:
@@ -142,7 +156,7 @@ def send(stream: IO[bytes], tree: Any, most: int = MAX_TEXT) -> None:
     stream.flush()
 
 
-def receive(stream: IO[bytes], most: int = MAX_TEXT) -> Any:
+def receive(stream: Source, most: int = MAX_TEXT) -> Any:
     """Read one message, which may be anything: whoever sent it may be a student's code.
 
     Raises:
@@ -163,7 +177,7 @@ def receive(stream: IO[bytes], most: int = MAX_TEXT) -> Any:
         raise Refused("a damaged message came") from error
 
 
-def _exactly(stream: IO[bytes], size: int) -> bytes:
+def _exactly(stream: Source, size: int) -> bytes:
     data = stream.read(size)
     if len(data) != size:
         raise EOFError("the other side closed the connection")

@@ -1,8 +1,9 @@
 """The process in which a student's code runs: it is sent cells and inputs, and sends back results.
 
-It holds no expected value, no points, no case to come.  `StudentProcess` is the other end, for the judge's process:
-what is said between the two.  `Worker` is one without walls, for `cs-vl check`, where students run their own code;
-grading has one behind walls (autograder/sandbox).  `Serving` is the process's own side, the same for both.
+It holds no expected value, no points, no case to come.  `StudentProcess` is the other end, for the
+judge's process: what is said between the two.  `Worker` is one without walls, for `cs-vl check`, where
+students run their own code; grading has one behind walls (autograder/sandbox).  `Serving` is the process's
+own side, the same for both.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from cs_vl.checks import wire
 from cs_vl.checks.cells import Cell
@@ -55,7 +56,7 @@ class NoWorker(OSError):
 
 
 class StudentProcess(ABC):
-    """A process with one student's definitions loaded.  Whatever comes back from it may be forged: it is data.
+    """A process with one student's definitions loaded.  What comes back from it may be forged: it is data.
 
     Attributes:
         broken: no more answers come from it; close it.
@@ -106,7 +107,11 @@ class StudentProcess(ABC):
         }
 
     def begin(self, exercise: Exercise, stand_ins: str | None) -> None:
-        """Go on to an exercise, with the source of what takes the place of earlier ones; raises as `ask` does."""
+        """Go on to an exercise; raises as `ask` does.
+
+        Args:
+            stand_ins: the source of what takes the place of earlier ones.
+        """
         self.ask({"begin": exercise.name, "stand_ins": stand_ins}, STAGE_SECONDS)
 
     def run(
@@ -245,7 +250,7 @@ def why_it_died(code: int | None) -> str:
         return f"Your code ended Python (exit status {code}): leave out exit(), quit() and os._exit()."
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     what = {
-        "SIGSEGV": "a segmentation fault, often memory that is used wrongly through ctypes, or endless recursion",
+        "SIGSEGV": "a segmentation fault, as of endless recursion or ctypes",
         "SIGABRT": "Python or a library gave up",
         "SIGKILL": "it was killed: too much memory?",
         "SIGXCPU": "it used up its CPU time",
@@ -316,7 +321,7 @@ class Serving:
         answer = self.loaded.answers[exercise.name]
         return asdict(run_probe(self.assignment, exercise, stage, message["inputs"], answer, self.stand_ins))
 
-    def reply(self, stream: IO[bytes], message: dict[str, Any]) -> None:
+    def reply(self, stream: wire.Sink, message: dict[str, Any]) -> None:
         """Answer one message; results that the wire does not carry become a refusal."""
         reply = self.answer(message)
         try:
@@ -339,7 +344,7 @@ def main() -> None:
         serving.reply(replies, inbox.get())
 
 
-def _receive(messages: IO[bytes], inbox: queue.Queue[Any]) -> None:
+def _receive(messages: wire.Source, inbox: queue.Queue[Any]) -> None:
     """Pass messages on; when the judge is gone, end the process, whatever the student's code is doing."""
     while True:
         try:

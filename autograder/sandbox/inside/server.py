@@ -45,7 +45,9 @@ def main() -> None:
         if not message:
             return
         order = json.loads(message)
-        child = Child(judge, serving, descriptors[0], Limits(**order["limits"]), bytes.fromhex(order["seccomp"]))
+        child = Child(
+            judge, serving, descriptors[0], Limits(**order["limits"]), bytes.fromhex(order["seccomp"])
+        )
         say(judge, {"error": child.error} if child.error else {"started": True})
         if not child.error:
             supervise(judge, child, Watch(base))
@@ -53,6 +55,8 @@ def main() -> None:
 
 def warm(assignment: str, modules: list[str]) -> Any:
     """Import all that submissions will need; returns what answers for them."""
+    from cs_vl.checks.run import isolated
+
     from .submission import Submission  # and with it torch, which root has no need to import
 
     serving = Submission()
@@ -60,6 +64,8 @@ def warm(assignment: str, modules: list[str]) -> Any:
     for name in modules:
         with suppress(ImportError):  # it is no module, or this machine lacks it: then the student is told
             importlib.import_module(name)
+    with isolated():  # what every probe needs, of which torch and NumPy import some when it is first used
+        pass
     # What is there now stays: a collection in a fork would copy all of it.
     gc.collect()
     gc.freeze()

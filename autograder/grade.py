@@ -259,6 +259,7 @@ def grade_class(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
+        grader.close()
         return results
 
 

@@ -30,6 +30,7 @@ from autograder.known import load_known
 from autograder.reader import Found
 from autograder.references import unseen
 from autograder.report import write_report
+from autograder.sandbox.pool import Pool
 from cs_vl.checks.cells import Cell
 from cs_vl.checks.compare import compare
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, load_assignment
@@ -66,7 +67,8 @@ def results_of(folder: Path) -> dict[str, Result]:
 
 def without_seconds(folder: Path) -> dict:
     tree = json.loads((folder / "grades.json").read_text())
-    return {**tree, "results": [{**result, "seconds": 0} for result in tree["results"]]}
+    measured = {"seconds": 0, "cpu_seconds": 0, "peak_mb": 0}
+    return {**tree, "results": [{**result, **measured} for result in tree["results"]]}
 
 
 def grade_id(cell) -> str:
@@ -391,7 +393,7 @@ def test_cheating_in_the_own_process_earns_nothing(grade, blank, cheat, tmp_path
     assert (result.points, result.out_of) == (0, FULL), result.notes
     assert all(v.status != "passed" and v.points == 0 for v in result.verdicts)
     assert all(isinstance(note, str) for note in result.notes)
-    write_report(A1, [result], [], tmp_path, "")  # which no reply can stop
+    write_report(A1, [result], [], tmp_path, [])  # which no reply can stop
 
 
 LOOK_IT_UP = """
@@ -403,7 +405,7 @@ def key(inputs):
     tree, arrays = wire.pack(inputs)
     return repr(tree), [(name, a.shape, a.tobytes()) for name, a in sorted(arrays.items())]
 
-def looked_up(assignment, exercise, stage, inputs, answer):
+def looked_up(assignment, exercise, stage, inputs, answer, stand_ins):
     stored = references(assignment.name)[exercise.name]["stages"][stage.name]
     for case, expected in zip(stored.inputs, stored.expected):
         if key(inputs) == key(case):
@@ -467,7 +469,7 @@ def scaled_dot_product_attention(q, k, v, mask=None):
     by_name = {v.exercise: v for v in result.verdicts}
     assert by_name["softmax"].status == "error" and "ValueError" in by_name["softmax"].sentence
     assert "line 4" in by_name["softmax"].sentence or "line 3" in by_name["softmax"].sentence
-    write_report(A1, [result], [], tmp_path, "")
+    write_report(A1, [result], [], tmp_path, [])
     for path in [tmp_path / "index.html", *tmp_path.glob("students/*"), *tmp_path.glob("grades.*")]:
         text = path.read_text()
         code = (
@@ -533,10 +535,12 @@ def test_a_fault_of_ours_is_no_zero(grade, grader, blank, monkeypatch, tmp_path)
     assert {v.exercise: v.status for v in result.verdicts if not v.passed} == {"softmax": "grader error"}
     assert "hidden" not in " ".join(result.notes)
 
-    monkeypatch.setattr(grader, "path", [tmp_path])  # no cs_vl there
+    # No cs_vl there.
+    monkeypatch.setattr(grader, "_pool", Pool(A1.name, tmp_path) if grader.sandbox else None)
+    monkeypatch.setattr(grader, "_edition", tmp_path)
     result = grade(blank)
     assert (result.status, result.points) == ("grader error", None)
-    assert "does not start" in result.notes[0]
+    assert "No module named 'cs_vl'" in result.notes[0] or "does not start" in result.notes[0]
 
 
 def test_results_that_are_too_large_cost_only_their_exercise(grader, tmp_path, blank):

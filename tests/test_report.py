@@ -60,7 +60,7 @@ def result(student="ada", status="graded", verdicts=None, **more) -> Result:
 @pytest.fixture
 def report(tmp_path):
     def write(*results: Result, remarks=()) -> dict[str, Page]:
-        write_report(A1, list(results), list(remarks), tmp_path, "which walls stood")
+        write_report(A1, list(results), list(remarks), tmp_path, ["which walls", "stood"])
         pages = [tmp_path / "index.html", *(tmp_path / "students").glob("*.html")]
         write.folder = tmp_path
         return {path.name: Page(path) for path in pages}

@@ -116,7 +116,7 @@ def rate(exercise: Exercise, results: list[Result]) -> Rate:
 
 
 def write_report(
-    assignment: Assignment, results: list[Result], remarks: list[str], folder: Path, walls: str
+    assignment: Assignment, results: list[Result], remarks: list[str], folder: Path, walls: list[str]
 ) -> Path:
     """Write all pages and tables; returns the class page's path."""
     common = {

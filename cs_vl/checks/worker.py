@@ -17,12 +17,13 @@ import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from cs_vl.checks import wire
 from cs_vl.checks.cells import Cell
+from cs_vl.checks.hearsay import believe
 from cs_vl.checks.run import Outcome
 from cs_vl.checks.spec import Assignment, Exercise, Inputs, Stage
 
@@ -34,14 +35,6 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg",
     "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": "",
 }  # fmt: skip
-REPLIES = (
-    "ok",
-    "missing",
-    "error",
-    "timeout",
-    "out of memory",
-    "refused",
-)  # what an outcome from there may be; the others are for this side to say
 BOOT = """
 import sys
 sys.path[:0] = sys.argv[1:]
@@ -69,6 +62,7 @@ class StudentProcess(ABC):
     cpu_seconds = 0.0
     peak_mb = 0.0
     _begun = ""  # the exercise that it runs
+    _cells: dict[int, str] = {}  # noqa: RUF012  (replaced, never changed)
 
     @abstractmethod
     def ask(self, message: dict[str, Any], seconds: float) -> Any:
@@ -94,6 +88,8 @@ class StudentProcess(ABC):
         Raises:
             NoWorker: the library can't be loaded there.  For the rest, as `ask`: the student's code did it.
         """
+        cells = list(cells)
+        self._cells = {cell.number: cell.source for cell in cells}
         message = {"cells": [asdict(cell) for cell in cells], "setup": [asdict(cell) for cell in setup]}
         reply = self.ask(message, self.load_seconds)
         # Whatever a student's code did over there, from here on these are lists and a dict of strings.
@@ -132,7 +128,8 @@ class StudentProcess(ABC):
                 self._begun = ""
                 self.begin(exercise, stand_ins)
                 self._begun = exercise.name
-            return _outcome(self.ask({"run": exercise.name, "stage": stage.name, "inputs": inputs}, seconds))
+            reply = self.ask({"run": exercise.name, "stage": stage.name, "inputs": inputs}, seconds)
+            return believe(reply, self._cells)
         except TimeoutError:
             self._begun = ""
             return Outcome(
@@ -142,7 +139,7 @@ class StudentProcess(ABC):
         except EOFError:
             self._begun = ""
             return self.cause()
-        except (wire.Refused, TypeError) as error:
+        except wire.Refused as error:
             return Outcome("refused", message=str(error))
 
     def __enter__(self) -> "StudentProcess":
@@ -261,25 +258,6 @@ def why_it_died(code: int | None) -> str:
 
 def _texts(x: Any) -> list[str]:
     return [text[:500] for text in x if isinstance(text, str)] if isinstance(x, list) else []
-
-
-def _outcome(reply: Any) -> Outcome:
-    """The outcome that a reply tells.
-
-    Raises:
-        TypeError: it is none.
-    """
-    if not isinstance(reply, dict) or reply.keys() != {field.name for field in fields(Outcome)}:
-        raise TypeError("what came back is no result")
-    outcome = Outcome(**reply)
-    for name in ("status", "error", "message", "where"):
-        text = getattr(outcome, name)
-        if not isinstance(text, str) or (name == "error" and text and not text.isidentifier()):
-            raise TypeError("what came back is no result")
-        setattr(outcome, name, text[:500])
-    if outcome.status not in REPLIES or not isinstance(outcome.results, dict):
-        raise TypeError("what came back is no result")
-    return outcome
 
 
 class Serving:

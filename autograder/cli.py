@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,10 +16,20 @@ from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
 from cs_vl.checks.worker import STAGE_SECONDS
 from cs_vl.cli import console, fail
 
+if TYPE_CHECKING:  # slow to import; a command imports what it needs
+    from autograder.grade import Grader
+    from autograder.sandbox.preflight import Walls
+
 app = typer.Typer()
 AssignmentName = Annotated[str, typer.Argument(help="for example a1_transformer")]
 
-WALLS = "a process for each submission, without the answers; no sandbox: grade code that you trust"
+HOW_TO_GET_WALLS = """\
+Students' code could read your files, so nothing was graded.  What to do:
+  - Linux: apt-get install bubblewrap libseccomp2 (dnf, pacman and zypper have them under the same or similar names).
+    If they are there, user namespaces may be off: sysctl kernel.unprivileged_userns_clone=1 on older Debian,
+    sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu 24.04.
+  - macOS, Windows, and where that is not allowed: in a container, see "The walls" in the README.
+  - Code that you trust: add --unsafe-no-sandbox."""
 
 
 @app.command()
@@ -34,6 +44,10 @@ def grade(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="worker processes at a time")] = os.cpu_count() or 1,
     seconds: Annotated[float, typer.Option(min=0.1, help="the time limit of one case")] = STAGE_SECONDS,
+    unsafe: Annotated[
+        bool,
+        typer.Option("--unsafe-no-sandbox", help="go on where the walls around students' code do not stand"),
+    ] = False,
 ) -> None:
     """Grade a class.  Run it again and only what is new or changed is graded.
 
@@ -54,6 +68,8 @@ def grade(
             raise BadInput(f"{submissions} holds no notebook (.ipynb or .py)")
         with console.status("reading the assignment"):
             grader = Grader(spec, out, seconds)
+        with console.status("trying the walls"):
+            grader, walls = _behind_walls(grader, unsafe)
         with _progress(len(found)) as tick:
             results = grade_class(grader, found, jobs=jobs, tick=tick)
     except (BadInput, ValueError, OSError, RuntimeError) as error:
@@ -63,7 +79,9 @@ def grade(
         os._exit(130)  # without waiting for students' code
     with console.status("looking for similar submissions"):
         similar = find_similar(assignment, found)
-    page = write_report(spec, results, remarks, out, [WALLS], people.people if people else None, similar)
+    page = write_report(
+        spec, results, remarks, out, walls.sentences, people.people if people else None, similar
+    )
     width = max(len(r.student) for r in results)
     for r in results:
         typer.echo(f"{r.student:{width}}  {r.status if r.status != 'graded' else score_line(r)}")
@@ -71,6 +89,35 @@ def grade(
         typer.echo(f"note: {remark}")
     typer.echo(f"\nReport: {page.resolve()}\nTable:  {(out / 'grades.csv').resolve()}")
     raise typer.Exit(1 if any(r.status in ("unreadable", "grader error") for r in results) else 0)
+
+
+def _behind_walls(grader: "Grader", unsafe: bool) -> "tuple[Grader, Walls]":
+    """Try the walls; where none stands, and that is allowed, a grader without.
+
+    Raises:
+        ValueError: they do not stand.
+    """
+    from autograder.grade import Grader
+    from autograder.sandbox.pool import NoWalls
+    from autograder.sandbox.preflight import Walls, preflight
+
+    try:
+        walls = preflight(grader.pool, grader.assignment, grader.results)
+    except NoWalls as error:
+        walls = Walls(fell=[str(error)])
+    if walls.fell and not unsafe:
+        raise ValueError(
+            f"the walls around students' code do not stand: {'; '.join(walls.fell)}.\n{HOW_TO_GET_WALLS}"
+        )
+    if walls.fell:
+        console.print(
+            f"{'Some' if walls.stood else 'No'} walls stand around students' code: {'; '.join(walls.fell)}",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    if not walls.stood:
+        grader.close()
+        grader = Grader(grader.assignment, grader.results, grader.seconds, sandbox=False)
+    return grader, walls
 
 
 @contextlib.contextmanager

@@ -1,17 +1,18 @@
 """Grade a class: submissions -> reader -> workers -> outputs -> judge -> journal -> report.
 
-A student's code runs in a process of its own, which holds the student edition of the library and is sent inputs
-only; the judge is here, and never runs a student's code.
+A student's code runs in processes of its own, behind walls (autograder/sandbox), which hold the student edition of the
+library and are sent inputs only; the judge is here, and never runs a student's code.
 """
 
+import ast
 import contextlib
-import sysconfig
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,16 @@ from autograder.build.notebooks import grade_id_of, student_path
 from autograder.journal import Journal, grader_version, key_of
 from autograder.reader import Found, printable
 from autograder.references import Drawn, sentences
+from autograder.sandbox.bwrap import site_packages
+from autograder.sandbox.pool import Pool
+from autograder.sandbox.walled import Walled
+from autograder.stand_ins import stand_ins_for
 from cs_vl.checks.cells import MAX_FILE_BYTES, Cell, Unreadable, read_submission
 from cs_vl.checks.judge import Verdict
+from cs_vl.checks.load import parse
 from cs_vl.checks.spec import Assignment
 from cs_vl.checks.submission import Submitted
-from cs_vl.checks.worker import STAGE_SECONDS
+from cs_vl.checks.worker import STAGE_SECONDS, StudentProcess, Worker
 
 
 @dataclass
@@ -44,6 +50,8 @@ class Result:
 
     `status`: "graded"; "no file"; "unreadable" (the notes say why); "grader error" (a fault of ours, no score).
     `out_of` is what the machine can give, whatever it could grade.
+    `cpu_seconds` and `peak_mb` are of the student's processes, memory beyond what Python and torch take; 0 where they ran
+    without walls.  `stale`: a former score, which a later attempt to grade left standing.
     """
 
     student: str
@@ -55,6 +63,9 @@ class Result:
     written: list[Written] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_mb: float = 0.0
+    stale: bool = False
 
     @property
     def points(self) -> float | None:
@@ -85,10 +96,13 @@ class Grader:
     Args:
         results: the results folder; the secret and the student edition live there.
         seconds: the limit of one case of one stage.
+        sandbox: whether a student's code runs behind walls; without, it can read what you can.
     """
 
-    def __init__(self, assignment: Assignment, results: Path, seconds: float = STAGE_SECONDS):
-        self.assignment, self.seconds = assignment, seconds
+    def __init__(
+        self, assignment: Assignment, results: Path, seconds: float = STAGE_SECONDS, *, sandbox: bool = True
+    ):
+        self.assignment, self.seconds, self.sandbox = assignment, seconds, sandbox
         self.results, self.journal = results, Journal(results)
         source = student_path(assignment.name)
         notebook = nbformat.read(source, as_version=4)
@@ -103,25 +117,50 @@ class Grader:
         # What a result depends on beside the submission.
         self.conditions: list[str | bytes] = [
             assignment.name, source.read_bytes(), str(self.journal.secret), str(seconds), grader_version(),
+            "walls" if sandbox else "no walls",
         ]  # fmt: skip
-        self.path: list[Path] = []
+        self._modules = _imported(cell.source for cell in notebook.cells if cell.cell_type == "code")
+        self._edition: Path | None = None
+        self._pool: Pool | None = None
         self._preparing = threading.Lock()
+
+    @property
+    def edition(self) -> Path:
+        """The folder of the student edition that submissions run on; it is laid out when it is first asked for."""
+        if self._edition is None:
+            self._edition = build_edition(self.assignment.name, self.results / ".edition").parent
+        return self._edition
+
+    @property
+    def pool(self) -> Pool:
+        """The warm processes behind walls; none is started before it is needed."""
+        if self._pool is None:
+            self._pool = Pool(self.assignment.name, self.edition, self._modules, hidden=[self.results])
+        return self._pool
 
     def prepare(self) -> None:
         """Lay out the student edition and compute all references: once, before the first submission is graded."""
         with self._preparing:
-            if self.path:
+            if hasattr(self, "drawn"):
                 return
             # All in one thread: what follows only reads them.
-            self.drawn = Drawn(self.assignment, self.journal.secret)
+            drawn = Drawn(self.assignment, self.journal.secret)
             for exercise in self.assignment.exercises:
                 for stage in exercise.stages:
-                    self.drawn.cases_of(exercise)(stage)
-            edition = build_edition(self.assignment.name, self.results / ".edition", stand_ins=True).parent
-            self.path = [
-                edition,
-                *sorted({Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}),
-            ]
+                    drawn.cases_of(exercise)(stage)
+            _ = self.pool if self.sandbox else self.edition
+            self.drawn = drawn
+
+    def start(self) -> StudentProcess:
+        """A process for one submission."""
+        if self.sandbox:
+            return Walled(self.pool, self.seconds)
+        return Worker(self.assignment.name, [self.edition, *site_packages()])
+
+    def close(self) -> None:
+        """End the warm processes; more start when they are needed."""
+        if self._pool:
+            self._pool.close()
 
     def key(self, found: Found) -> str:
         """The same for the same student, file and conditions only."""
@@ -156,11 +195,18 @@ class Grader:
     def _grade_file(self, path: Path, result: Result) -> None:
         submission = read_submission(path)
         result.notes += submission.notes
-        with Submitted(
-            self.assignment, submission.cells, setup=self.setup, path=self.path, seconds=self.seconds
-        ) as submitted:
+        submitted = Submitted(
+            self.assignment,
+            submission.cells,
+            setup=self.setup,
+            start=self.start,
+            stand_ins=partial(stand_ins_for, self.assignment),
+            seconds=self.seconds,
+        )
+        with submitted:
             result.verdicts = list(submitted.verdicts(self.drawn.cases_of, sentences, hidden=True))
             result.notes += submitted.loaded["notes"]
+        result.cpu_seconds, result.peak_mb = round(submitted.cpu_seconds, 3), submitted.peak_mb
         result.written = [self._written(name, blank, submission.cells) for name, blank in self.blanks.items()]
         ours = [v for v in result.verdicts if v.status == "grader error"]
         result.notes += [f"{v.exercise}: {v.sentence}" for v in ours]
@@ -172,6 +218,17 @@ class Grader:
         # Without its cell it may stand anywhere: somebody has to look.
         status = "awaiting grading" if changed else "unanswered" if answers else "cell not found"
         return Written(grade_id.removeprefix("written-"), status, float(blank.metadata.nbgrader.points))
+
+
+def _imported(sources: Iterable[str]) -> list[str]:
+    """The modules that cells may import, to be loaded once, before any submission is; some of the names are none."""
+    names: set[str] = set()
+    for node in (node for source in sources for node in parse(source).body):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+    return sorted(names)
 
 
 def grade_class(
@@ -202,6 +259,7 @@ def grade_class(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
+        grader.close()
         return results
 
 

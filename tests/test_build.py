@@ -234,14 +234,6 @@ def test_the_edition_holds_the_library_less_the_answers(edition_of, assignment):
     assert stubs == len(editions.stripped_regions(assignment.name))
 
 
-def test_the_graders_edition_keeps_the_stand_ins(edition_of, tmp_path):
-    kept, left_out = editions.build_edition(A1.name, tmp_path, stand_ins=True), edition_of(A1)
-    more = {p.relative_to(kept) for p in kept.rglob("*")} - {
-        p.relative_to(left_out) for p in left_out.rglob("*")
-    }
-    assert more == {Path("checks") / name / editions.STAND_INS for name in ASSIGNMENTS}
-
-
 @every_assignment
 def test_student_edition_json_lists_what_is_stripped(edition_of, assignment):
     stored = json.loads((edition_of(assignment) / "student_edition.json").read_text())

@@ -396,8 +396,8 @@ def test_a_worker_on_the_student_edition_can_reach_no_answer(tmp_path):
                 return library.MultiHeadAttention(4, 2)(q[0, :, :, :4])
             return 1
     """
-    with Worker(path) as worker:
-        worker.load("a1_transformer", [cell(thief)])
+    with Worker(A1.name, path) as worker:
+        worker.load([cell(thief)])
         outcome = worker.run(SDPA, SDPA.stages[0], SDPA.draw(SDPA.stages[0], 1)[0])
     assert outcome.status in ("missing", "error"), outcome
 

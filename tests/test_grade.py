@@ -30,6 +30,7 @@ from autograder.known import load_known
 from autograder.reader import Found
 from autograder.references import unseen
 from autograder.report import write_report
+from autograder.sandbox.pool import Pool
 from cs_vl.checks.cells import Cell
 from cs_vl.checks.compare import compare
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, load_assignment
@@ -66,7 +67,8 @@ def results_of(folder: Path) -> dict[str, Result]:
 
 def without_seconds(folder: Path) -> dict:
     tree = json.loads((folder / "grades.json").read_text())
-    return {**tree, "results": [{**result, "seconds": 0} for result in tree["results"]]}
+    measured = {"seconds": 0, "cpu_seconds": 0, "peak_mb": 0}
+    return {**tree, "results": [{**result, **measured} for result in tree["results"]]}
 
 
 def grade_id(cell) -> str:
@@ -403,7 +405,7 @@ def key(inputs):
     tree, arrays = wire.pack(inputs)
     return repr(tree), [(name, a.shape, a.tobytes()) for name, a in sorted(arrays.items())]
 
-def looked_up(assignment, exercise, stage, inputs, answer):
+def looked_up(assignment, exercise, stage, inputs, answer, stand_ins):
     stored = references(assignment.name)[exercise.name]["stages"][stage.name]
     for case, expected in zip(stored.inputs, stored.expected):
         if key(inputs) == key(case):
@@ -533,10 +535,12 @@ def test_a_fault_of_ours_is_no_zero(grade, grader, blank, monkeypatch, tmp_path)
     assert {v.exercise: v.status for v in result.verdicts if not v.passed} == {"softmax": "grader error"}
     assert "hidden" not in " ".join(result.notes)
 
-    monkeypatch.setattr(grader, "path", [tmp_path])  # no cs_vl there
+    # No cs_vl there.
+    monkeypatch.setattr(grader, "_pool", Pool(A1.name, tmp_path) if grader.sandbox else None)
+    monkeypatch.setattr(grader, "_edition", tmp_path)
     result = grade(blank)
     assert (result.status, result.points) == ("grader error", None)
-    assert "does not start" in result.notes[0]
+    assert "No module named 'cs_vl'" in result.notes[0] or "does not start" in result.notes[0]
 
 
 def test_results_that_are_too_large_cost_only_their_exercise(grader, tmp_path, blank):
@@ -559,8 +563,8 @@ import sys, time
 from cs_vl.checks.cells import Cell
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, load_assignment
 from cs_vl.checks.worker import Worker
-worker = Worker(); e = load_assignment("{A1.name}")["softmax"]
-worker.load("{A1.name}", [Cell(1, "code", "def softmax(x, axis=-1):\\n    while True:\\n        pass")])
+worker = Worker("{A1.name}"); e = load_assignment("{A1.name}")["softmax"]
+worker.load([Cell(1, "code", "def softmax(x, axis=-1):\\n    while True:\\n        pass")])
 print(worker._process.pid, flush=True)
 worker.run(e, e.stages[0], e.draw(e.stages[0], 1)[0], 100)
 """
@@ -590,8 +594,8 @@ def test_sets_have_one_order_in_every_worker(tmp_path):
     exercise = A1["softmax"]
     messages = set()
     for _ in range(3):
-        with Worker() as worker:
-            worker.load(A1.name, [Cell(1, "code", source)])
+        with Worker(A1.name) as worker:
+            worker.load([Cell(1, "code", source)])
             case = exercise.draw(exercise.stages[0], 1)[0]
             messages.add(worker.run(exercise, exercise.stages[0], case).message)
     assert len(messages) == 1

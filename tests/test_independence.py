@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -18,12 +18,14 @@ import pytest
 from autograder.build.edition import build_edition
 from autograder.build.regions import find_region, free_names, strip
 from autograder.references import Drawn, sentences
+from autograder.stand_ins import stand_ins_for
 from cs_vl.checks.cells import Cell
 from cs_vl.checks.judge import Verdict
 from cs_vl.checks.run import runs_on_own
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, Exercise, load_assignment, load_stand_ins
 from cs_vl.checks.submission import Submitted
 from cs_vl.checks.visible import VISIBLE_SEED, judge_here
+from cs_vl.checks.worker import Worker
 
 EVERY = [(a, e) for a in map(load_assignment, ASSIGNMENTS) for e in a.exercises]
 every_assignment = pytest.mark.parametrize(
@@ -77,12 +79,18 @@ def judged(tmp_path_factory) -> Callable[[Assignment, Exercise | None], dict[str
     @cache
     def edition(assignment: Assignment) -> tuple[Path, Drawn]:
         folder = tmp_path_factory.mktemp(assignment.name)
-        build_edition(assignment.name, folder, stand_ins=True)
+        build_edition(assignment.name, folder)
         return folder, Drawn(assignment, VISIBLE_SEED)
 
     def verdicts(assignment: Assignment, breaks: Exercise | None) -> dict[str, Verdict]:
         folder, drawn = edition(assignment)
-        with Submitted(assignment, notebook(assignment, breaks), path=[folder, *SITE]) as submitted:
+        submitted = Submitted(
+            assignment,
+            notebook(assignment, breaks),
+            start=lambda: Worker(assignment.name, [folder, *SITE]),
+            stand_ins=partial(stand_ins_for, assignment),
+        )
+        with submitted:
             found = submitted.verdicts(drawn.cases_of, sentences, hidden=False)
             return {verdict.exercise: verdict for verdict in found}
 

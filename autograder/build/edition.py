@@ -21,7 +21,7 @@ DATA: dict[str, tuple[str, ...]] = {
     "a1_transformer": (),
     "a2_clip": ("emoji", "features", "checkpoints", "experiments"),
 }
-STAND_INS = "stand_ins.py"  # of each assignment, in its folder of cs_vl/checks: answers, for grading alone
+STAND_INS = "stand_ins.py"  # of each assignment, in its folder of cs_vl/checks: answers, which grading sends (autograder/stand_ins.py)
 SCRIPTS = (".py", ".pyc", ".sh")  # what made the data: students get the data alone
 UNFINISHED = "unfinished"  # a folder where such a script keeps what it is at
 
@@ -71,16 +71,11 @@ def data_files(assignment: str) -> list[Path]:
     return sorted(set(found))
 
 
-def build_edition(assignment: str, folder: Path, *, stand_ins: bool = False) -> Path:
-    """Write the student edition to `folder`/cs_vl, without data; returns that path.  An old one is replaced.
-
-    Args:
-        stand_ins: keep them, as grading needs it; students get an edition without.
-    """
+def build_edition(assignment: str, folder: Path) -> Path:
+    """Write the student edition to `folder`/cs_vl, without data; returns that path.  An old one is replaced."""
     target = folder / "cs_vl"
     shutil.rmtree(target, ignore_errors=True)
-    left_out = ("__pycache__", "*.pyc", *(() if stand_ins else (STAND_INS,)))
-    shutil.copytree(LIBRARY, target, ignore=shutil.ignore_patterns(*left_out))
+    shutil.copytree(LIBRARY, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", STAND_INS))
     regions = stripped_regions(assignment)
     by_file: dict[Path, list[Region]] = {}
     for region in regions:

@@ -35,6 +35,7 @@ class Outcome:
     where: str = ""
 
 
+TORCH_IS_OUT_OF_MEMORY = "DefaultCPUAllocator: "  # torch has no type of its own for this, on a CPU
 OWN_IS_MISSING = (
     "This check runs on your own {} here, which is not written yet: write that first "
     "(and keep its first line, @exercise)."
@@ -42,17 +43,24 @@ OWN_IS_MISSING = (
 
 
 def run_probe(
-    assignment: Assignment, exercise: Exercise, stage: Stage, inputs: Inputs, answer: Any
+    assignment: Assignment,
+    exercise: Exercise,
+    stage: Stage,
+    inputs: Inputs,
+    answer: Any,
+    stand_ins: dict[str, Any] | None = None,
 ) -> Outcome:
     """Run one stage's probe on one case, on a copy of its inputs.
 
     Args:
         answer: the student's function or class.
+        stand_ins: what takes the place of the earlier exercises, where grading sent them; else the
+            library's (`load_stand_ins`).
     """
     namespace = _namespace(answer)
     try:
         inputs = wire.copy(inputs)
-        with isolated(), others_in_place(assignment, exercise, namespace):
+        with isolated(), others_in_place(assignment, exercise, namespace, stand_ins):
             results = stage.probe(answer, inputs)
             return Outcome("ok", wire.copy(results))
     except MissingExercise as error:
@@ -67,6 +75,8 @@ def run_probe(
     except KeyboardInterrupt:
         return Outcome("timeout", message="interrupted by hand before it came to an end.")
     except BaseException as error:  # SystemExit and its kind too: nothing a student raises stops a check
+        if isinstance(error, RuntimeError) and TORCH_IS_OUT_OF_MEMORY in _text(error):
+            return Outcome("out of memory", error="MemoryError", where=_where(error, namespace))
         return Outcome("error", {}, type(error).__name__, _text(error), _where(error, namespace))
 
 
@@ -140,7 +150,12 @@ def runs_on_own(assignment: Assignment, exercise: Exercise) -> list[Exercise]:
 
 
 @contextlib.contextmanager
-def others_in_place(assignment: Assignment, exercise: Exercise, namespace: dict[str, Any]) -> Iterator[None]:
+def others_in_place(
+    assignment: Assignment,
+    exercise: Exercise,
+    namespace: dict[str, Any],
+    stand_ins: dict[str, Any] | None = None,
+) -> Iterator[None]:
     """While one exercise is judged, stand-ins replace those that others build on; the rest is missing.
 
     In the student edition the library forwards to what is registered, so the stand-ins are registered: where
@@ -150,7 +165,7 @@ def others_in_place(assignment: Assignment, exercise: Exercise, namespace: dict[
     before = dict(registered)
     others = [other for other in assignment.exercises if other.name != exercise.name]
     shadowed = {other.name: namespace[other.name] for other in others if other.name in namespace}
-    there = load_stand_ins(assignment.name)
+    there = load_stand_ins(assignment.name) if stand_ins is None else stand_ins
     if there is None:
         own = {name: find_own(name, namespace) for name in assignment.built_on}
         there = {name: answer for name, answer in own.items() if answer is not None}

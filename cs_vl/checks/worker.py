@@ -1,23 +1,29 @@
 """The process in which a student's code runs: it is sent cells and inputs, and sends back results.
 
-It holds no expected value, no points, no case to come.  `Worker` is the other end, for the judge's process.
+It holds no expected value, no points, no case to come.  `StudentProcess` is the other end, for the
+judge's process: what is said between the two.  `Worker` is one without walls, for `cs-vl check`, where
+students run their own code; grading has one behind walls (autograder/sandbox).  `Serving` is the process's
+own side, the same for both.
 """
 
 import contextlib
 import importlib
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from cs_vl.checks import wire
 from cs_vl.checks.cells import Cell
+from cs_vl.checks.hearsay import believe
 from cs_vl.checks.run import Outcome
 from cs_vl.checks.spec import Assignment, Exercise, Inputs, Stage
 
@@ -29,14 +35,6 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg",
     "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": "",
 }  # fmt: skip
-REPLIES = (
-    "ok",
-    "missing",
-    "error",
-    "timeout",
-    "out of memory",
-    "refused",
-)  # what an outcome from there may be
 BOOT = """
 import sys
 sys.path[:0] = sys.argv[1:]
@@ -50,16 +48,119 @@ class NoWorker(OSError):
     """The process does not even start: no fault of the student's code."""
 
 
-class Worker:
-    """A child process with one student's definitions loaded.
+class StudentProcess(ABC):
+    """A process with one student's definitions loaded.  What comes back from it may be forged: it is data.
+
+    Attributes:
+        broken: no more answers come from it; close it.
+        load_seconds: how long its definitions may take.
+        cpu_seconds, peak_mb: what it has used, once it is closed; 0 where that is not measured.
+    """
+
+    broken = False
+    load_seconds = LOAD_SECONDS
+    cpu_seconds = 0.0
+    peak_mb = 0.0
+    _begun = ""  # the exercise that it runs
+    _cells: dict[int, str] = {}  # noqa: RUF012  (replaced, never changed)
+
+    @abstractmethod
+    def ask(self, message: dict[str, Any], seconds: float) -> Any:
+        """Send one message and wait for the reply.
+
+        Raises:
+            TimeoutError: no reply in time.
+            EOFError: it died.
+            Refused: its reply is damaged or too large.  After a raise it may be `broken`.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the process, and its children."""
+
+    def cause(self) -> Outcome:
+        """What to say of a process that died."""
+        return Outcome("crashed", message=why_it_died(None))
+
+    def load(self, cells: Iterable[Cell], setup: Iterable[Cell] = ()) -> dict[str, Any]:
+        """Load the definitions; returns {"answers": names, "problems": {name: sentence}, "notes": [...]}.
+
+        Raises:
+            NoWorker: the library can't be loaded there.  For the rest, as `ask`: the student's code did it.
+        """
+        cells = list(cells)
+        self._cells = {cell.number: cell.source for cell in cells}
+        message = {"cells": [asdict(cell) for cell in cells], "setup": [asdict(cell) for cell in setup]}
+        reply = self.ask(message, self.load_seconds)
+        # Whatever a student's code did over there, from here on these are lists and a dict of strings.
+        parts = reply if isinstance(reply, dict) else {}
+        problems = parts.get("problems")
+        problems = problems if isinstance(problems, dict) else {}
+        return {
+            "answers": _texts(parts.get("answers")),
+            "problems": {name: text[:500] for name, text in problems.items() if isinstance(text, str)},
+            "notes": _texts(parts.get("notes")),
+        }
+
+    def begin(self, exercise: Exercise, stand_ins: str | None) -> None:
+        """Go on to an exercise; raises as `ask` does.
+
+        Args:
+            stand_ins: the source of what takes the place of earlier ones.
+        """
+        self.ask({"begin": exercise.name, "stand_ins": stand_ins}, STAGE_SECONDS)
+
+    def run(
+        self,
+        exercise: Exercise,
+        stage: Stage,
+        inputs: Inputs,
+        seconds: float = STAGE_SECONDS,
+        stand_ins: str | None = None,
+    ) -> Outcome:
+        """Run one case; a timeout or a crash is an outcome, too.
+
+        Args:
+            stand_ins: see `begin`; None where the process has the library's own, or the student's.
+        """
+        try:
+            if self._begun != exercise.name:
+                self._begun = ""
+                self.begin(exercise, stand_ins)
+                self._begun = exercise.name
+            reply = self.ask({"run": exercise.name, "stage": stage.name, "inputs": inputs}, seconds)
+            return believe(reply, self._cells)
+        except TimeoutError:
+            self._begun = ""
+            return Outcome(
+                "timeout",
+                message=f"It did not come to an end in {seconds:g} seconds: is there an endless loop?",
+            )
+        except EOFError:
+            self._begun = ""
+            return self.cause()
+        except wire.Refused as error:
+            return Outcome("refused", message=str(error))
+
+    def __enter__(self) -> "StudentProcess":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+class Worker(StudentProcess):
+    """A child process without walls.
 
     Args:
+        assignment: its name.
         path: folders to put first on its import path; the parent's own where it is None.  With a path,
             nothing else than the standard library is on it: an editable install of the full course, with
             the answers, is out of reach.
     """
 
-    def __init__(self, path: Sequence[Path] | None = None):
+    def __init__(self, assignment: str, path: Sequence[Path] | None = None):
+        self.assignment = assignment
         self._scratch = tempfile.TemporaryDirectory(prefix="cs_vl_", ignore_cleanup_errors=True)
         # Not -I, which would leave out PYTHONHASHSEED: a set's order must not decide over points.
         flags = ["-s", "-P", *(["-S"] if path is not None else [])]
@@ -83,7 +184,6 @@ class Worker:
             close_fds=True,
             start_new_session=True,
         )
-        self.broken = False  # no more answers come from it
         self._replies: queue.Queue[Any] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -96,17 +196,10 @@ class Worker:
             self._replies.put(error)
 
     def ask(self, message: dict[str, Any], seconds: float) -> Any:
-        """Send one message and wait for the reply.
-
-        Raises:
-            TimeoutError: no reply in time.
-            EOFError: it died.
-            Refused: its reply is damaged or too large.  After each of these it is `broken`: close it.
-        """
         assert self._process.stdin
         self.broken = True
         try:
-            wire.send(self._process.stdin, message)
+            wire.send(self._process.stdin, message, wire.MAX_BYTES)
         except OSError as error:
             raise EOFError("the process died") from error
         try:
@@ -120,54 +213,21 @@ class Worker:
         self.broken = False
         return reply
 
-    def load(self, assignment: str, cells: Iterable[Cell], setup: Iterable[Cell] = ()) -> dict[str, Any]:
-        """Load the definitions; returns {"answers": names, "problems": {name: sentence}, "notes": [...]}.
-
-        Raises:
-            NoWorker: the library can't be loaded there.  For the rest, as `ask`: the student's code did it.
-        """
+    def load(self, cells: Iterable[Cell], setup: Iterable[Cell] = ()) -> dict[str, Any]:
         try:
-            self.ask({"assignment": assignment}, LOAD_SECONDS)
+            self.ask({"assignment": self.assignment}, LOAD_SECONDS)
         except (TimeoutError, EOFError, wire.Refused) as error:
             raise NoWorker("the process for a student's code does not start: install cs_vl again") from error
-        message = {"cells": [asdict(cell) for cell in cells], "setup": [asdict(cell) for cell in setup]}
-        reply = self.ask(message, LOAD_SECONDS)
-        # Whatever a student's code did over there, from here on these are lists and a dict of strings.
-        parts = reply if isinstance(reply, dict) else {}
-        problems = parts.get("problems")
-        problems = problems if isinstance(problems, dict) else {}
-        return {
-            "answers": _texts(parts.get("answers")),
-            "problems": {name: text[:500] for name, text in problems.items() if isinstance(text, str)},
-            "notes": _texts(parts.get("notes")),
-        }
+        return super().load(cells, setup)
 
-    def run(
-        self, exercise: Exercise, stage: Stage, inputs: Inputs, seconds: float = STAGE_SECONDS
-    ) -> Outcome:
-        """Run one case; a timeout or a crash is an outcome, too."""
-        try:
-            reply = self.ask({"run": exercise.name, "stage": stage.name, "inputs": inputs}, seconds)
-            return _outcome(reply)
-        except TimeoutError:
-            return Outcome(
-                "timeout",
-                message=f"It did not come to an end in {seconds:g} seconds: is there an endless loop?",
-            )
-        except EOFError:
-            return Outcome(
-                "crashed",
-                message="The process that ran it died: too much memory, or a call that ends Python?",
-            )
-        except (wire.Refused, TypeError) as error:
-            return Outcome("refused", message=str(error))
+    def cause(self) -> Outcome:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        return Outcome("crashed", message=why_it_died(self._process.returncode))
 
     def close(self) -> None:
-        """End the process, and its children."""
         if self._process.poll() is None:
             if os.name == "posix":
-                import signal
-
                 os.killpg(self._process.pid, signal.SIGKILL)
             else:
                 self._process.kill()
@@ -178,32 +238,26 @@ class Worker:
                     stream.close()
         self._scratch.cleanup()
 
-    def __enter__(self) -> "Worker":
-        return self
 
-    def __exit__(self, *_: Any) -> None:
-        self.close()
+def why_it_died(code: int | None) -> str:
+    """A sentence for the exit code of a process, negative for a signal, as Python tells it; None: unknown."""
+    if code is None:
+        return "The process that ran it died: too much memory, or a call that ends Python?"
+    if code >= 0:
+        return f"Your code ended Python (exit status {code}): leave out exit(), quit() and os._exit()."
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    what = {
+        "SIGSEGV": "a segmentation fault, as of endless recursion or ctypes",
+        "SIGABRT": "Python or a library gave up",
+        "SIGKILL": "it was killed: too much memory?",
+        "SIGXCPU": "it used up its CPU time",
+        "SIGSYS": "a call of the system that is not allowed",
+    }.get(name)
+    return f"The process that ran it died of {name}" + (f": {what}." if what else ".")
 
 
 def _texts(x: Any) -> list[str]:
     return [text[:500] for text in x if isinstance(text, str)] if isinstance(x, list) else []
-
-
-def _outcome(reply: Any) -> Outcome:
-    """The outcome that a reply tells.
-
-    Raises:
-        TypeError: it is none.
-    """
-    outcome = Outcome(**reply)
-    for name in ("error", "message", "where"):
-        text = getattr(outcome, name)
-        if not isinstance(text, str) or (name == "error" and text and not text.isidentifier()):
-            raise TypeError("what came back is no result")
-        setattr(outcome, name, text[:500])
-    if outcome.status not in REPLIES or not isinstance(outcome.results, dict):
-        raise TypeError("what came back is no result")
-    return outcome
 
 
 class Serving:
@@ -212,6 +266,7 @@ class Serving:
     def __init__(self) -> None:
         self.assignment: Assignment | None = None
         self.loaded: Any = None
+        self.stand_ins: dict[str, Any] | None = None
 
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
         from cs_vl.checks.load import load
@@ -232,10 +287,25 @@ class Serving:
                 "problems": self.loaded.problems,
                 "notes": self.loaded.notes[:50],
             }
+        if "begin" in message:
+            self.stand_ins = None
+            if message["stand_ins"] is not None:
+                namespace: dict[str, Any] = {"__name__": "cs_vl.checks.stand_ins"}
+                exec(message["stand_ins"], namespace)
+                self.stand_ins = namespace["STAND_INS"]
+            return {}
         exercise = self.assignment[message["run"]]
         stage = next(stage for stage in exercise.stages if stage.name == message["stage"])
         answer = self.loaded.answers[exercise.name]
-        return asdict(run_probe(self.assignment, exercise, stage, message["inputs"], answer))
+        return asdict(run_probe(self.assignment, exercise, stage, message["inputs"], answer, self.stand_ins))
+
+    def reply(self, stream: wire.Sink, message: dict[str, Any]) -> None:
+        """Answer one message; results that the wire does not carry become a refusal."""
+        reply = self.answer(message)
+        try:
+            wire.send(stream, reply)
+        except (ValueError, RecursionError):
+            wire.send(stream, asdict(Outcome("refused", message="the results are too large to be right")))
 
 
 def main() -> None:
@@ -249,17 +319,13 @@ def main() -> None:
     threading.Thread(target=_receive, args=(messages, inbox), daemon=True).start()
     serving = Serving()
     while True:
-        reply = serving.answer(inbox.get())
-        try:
-            wire.send(replies, reply)
-        except (ValueError, RecursionError):
-            wire.send(replies, asdict(Outcome("refused", message="the results are too large to be right")))
+        serving.reply(replies, inbox.get())
 
 
-def _receive(messages: IO[bytes], inbox: queue.Queue[Any]) -> None:
+def _receive(messages: wire.Source, inbox: queue.Queue[Any]) -> None:
     """Pass messages on; when the judge is gone, end the process, whatever the student's code is doing."""
     while True:
         try:
-            inbox.put(wire.receive(messages))
+            inbox.put(wire.receive(messages, wire.MAX_BYTES))
         except EOFError:
             os._exit(0)

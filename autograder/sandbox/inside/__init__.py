@@ -1,0 +1,1 @@
+"""What runs behind the walls; see autograder/sandbox."""

@@ -311,6 +311,20 @@ def test_inputs_are_copied_for_each_call():
     assert inputs["x"].sum() == 2
 
 
+def test_checks_run_on_the_cpu_whatever_the_default_device_is_or_becomes():
+    try:
+        torch.set_default_device("meta")
+        with isolated():
+            assert torch.zeros(1).device.type == "cpu"
+        assert torch.zeros(1).device.type == "meta"
+        torch.set_default_device(None)
+        with isolated():
+            torch.set_default_device("meta")  # as a student's code may
+        assert torch.zeros(1).device.type == "cpu"
+    finally:
+        torch.set_default_device(None)
+
+
 def test_isolated_hides_warnings_and_stderr(capsys):
     import sys
     import warnings

@@ -66,10 +66,11 @@ class Candidate:
 
 @dataclass
 class Roster:
-    """Who is in the class: {student id: name}, and {other name: the ids that it may mean}."""
+    """Who is in the class: {student id: name}, {other name: the ids that it may mean}, {student id: address}."""
 
     names: dict[str, str]
     aliases: dict[str, set[str]]
+    emails: dict[str, str] = field(default_factory=dict)
 
     def find(self, keys: list[str]) -> list[str]:
         """The students that the keys mean, each key by itself; one that may mean several means nobody."""
@@ -118,11 +119,13 @@ def read_roster(path: Path) -> Roster:
         raise BadInput(f"the roster {path} needs a header with a column `id`; its first line has {seen}")
     names: dict[str, str] = {}
     aliases: dict[str, set[str]] = {}
+    emails: dict[str, str] = {}
     for row in rows:
         student = printable((row.get(key) or "").strip())
         if not student:
             continue
         names[student] = printable((row.get(columns.get("name", "")) or "").strip())
+        emails[student] = printable((row.get(columns.get("email", "")) or "").strip())
         # Canvas writes "lastnamefirstname".
         words = names[student].replace(",", " ").split()
         spellings = ["".join(order) for order in (words, words[::-1], words[-1:] + words[:-1])]
@@ -131,7 +134,7 @@ def read_roster(path: Path) -> Roster:
             aliases.setdefault(alias, set()).add(student)
     if not names:
         raise BadInput(f"the roster {path} lists nobody")
-    return Roster(names, aliases)
+    return Roster(names, aliases, emails)
 
 
 # --- what --------------------------------------------------------------------------------------------------

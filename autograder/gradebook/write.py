@@ -1,0 +1,83 @@
+"""After a run: every submission into the gradebook, with the notebook that formgrader shows."""
+
+import contextlib
+import json
+from datetime import datetime
+from pathlib import Path
+
+from autograder.grade import Result
+from autograder.gradebook.course import Course, source_notebook, student_id
+from autograder.gradebook.database import Database, GradebookError, late_policy
+from autograder.gradebook.notebook import answers, answers_in, autograded
+from autograder.reader import Found
+from cs_vl.checks.cells import Cell, Unreadable, read_submission
+
+ABSENT = ["nothing was handed in"]  # the reader's note of somebody who is only on the roster
+
+
+def write_gradebook(
+    course: Course,
+    assignment: str,
+    results: list[Result],
+    found: list[Found],
+    *,
+    emails: dict[str, str] | None = None,
+    due: datetime | None = None,
+) -> list[str]:
+    """Write all results; returns remarks.  Killed halfway, the next run writes what is missing.
+
+    Args:
+        found: the submissions, in the order of the results.
+        emails: {student: address}, as far as they are known.
+        due: the assignment's due date, in UTC; None leaves it as it is.
+
+    Raises:
+        GradebookError: the database can't be used.
+    """
+    source = source_notebook(assignment)
+    try:
+        course.add_source(assignment)
+        with Database(course.database, assignment, late_policy(course.config)) as database:
+            remarks = database.set_assignment(source, due)
+            for result, one in zip(results, found, strict=True):
+                student = student_id(result.student)
+                database.add_student(student, result.name, (emails or {}).get(result.student, ""))
+                if result.status == "no file" and result.notes == ABSENT and not database.knows(student):
+                    continue
+                when = course.handed_in(one, student, assignment)
+                course.add_submitted(one, student, assignment, when)
+                notebook = autograded(source, _cells(one.path), result)
+                record(database, course.notebook(student, assignment), student, result, notebook, when)
+            database.session.commit()  # people without a submission
+    except OSError as error:
+        raise GradebookError(
+            f"{course.folder} can't be written to ({error}): make room, and run again"
+        ) from error
+    return remarks
+
+
+def record(
+    database: Database, path: Path, student: str, result: Result, notebook: dict, when: datetime | None
+) -> None:
+    """Write a submission into the database, then its notebook, from which the next run learns what has changed."""
+    text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    before = ""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        before = path.read_text(encoding="utf-8")
+    changed: set[str] = set()
+    if before != text and database.knows(student) and database.graded_by_hand(student):
+        old, new = answers_in(before), answers(notebook)
+        changed = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+    database.record(student, result, when, changed)
+    if before != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".draft")
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
+        draft.replace(path)
+
+
+def _cells(path: Path | None) -> list[Cell]:
+    try:
+        return read_submission(path).cells if path else []
+    except (Unreadable, OSError):
+        return []

@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
+import dateutil.parser
+import dateutil.tz
 import nbformat
 from nbformat import NotebookNode
 from nbgrader import preprocessors as nbg
@@ -27,7 +29,7 @@ SETTINGS = """\
 c = get_config()  # noqa
 
 # What students wrote is shown in your browser, where no script of theirs may run.
-c.HTMLExporter.preprocessors = ["nbconvert.preprocessors.SanitizeHTML"]
+c.HTMLExporter.preprocessors = ["nbconvert.preprocessors.sanitize.SanitizeHTML"]
 
 # `nbgrader autograde`, and formgrader's button, grade as `cs-vl grade` does, on the same hidden cases.
 c.Autograde.autograde_preprocessors = [
@@ -136,7 +138,8 @@ class Course:
         if folder.name == assignment:  # elsewhere a student can have put it there
             with contextlib.suppress(OSError, ValueError, OverflowError):
                 text = (folder / "timestamp.txt").read_text(encoding="utf-8").strip()
-                return parse_utc(text).replace(microsecond=0)
+                # Formgrader compares with its own reading of the file, which ours puts right and leaves theirs.
+                return (_utc if self.own else parse_utc)(text).replace(microsecond=0)
         if not self.own and _inside(found.path, self.place("submitted", student, assignment)):
             return None  # formgrader compares with timestamp.txt: without it nbgrader knows no time
         with contextlib.suppress(OSError, ValueError, OverflowError):
@@ -162,17 +165,34 @@ def source_notebook(assignment: str) -> NotebookNode:
 
 
 def due_date(text: str) -> datetime:
-    """A date as nbgrader reads it, in UTC.
+    """A date and time, in UTC.
 
     Raises:
         BadInput: it is none.
     """
     try:
-        return parse_utc(text)
+        return _utc(text)
     except (ValueError, OverflowError) as error:
         raise BadInput(
             f"{text!r} is no date: write 2026-12-01 23:59 for UTC, or 2026-12-01 23:59 +0100"
         ) from error
+
+
+def _utc(text: str) -> datetime:
+    """Like nbgrader's parse_utc, which takes +0200 for two hundred seconds.
+
+    Raises:
+        ValueError: no date, or an unknown time zone.
+    """
+
+    def zone(name: str | None, seconds: int | None) -> tzinfo:
+        found = dateutil.tz.gettz(name) if seconds is None else dateutil.tz.tzoffset(name, seconds)
+        if found is None:
+            raise ValueError(f"there is no time zone {name}")
+        return found
+
+    when = dateutil.parser.parse(text, tzinfos=zone)
+    return when.astimezone(UTC).replace(tzinfo=None) if when.tzinfo else when
 
 
 def _read_settings(path: Path) -> Config:

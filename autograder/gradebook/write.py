@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from autograder.grade import Result
-from autograder.gradebook.course import Course, source_notebook, student_id
+from autograder.gradebook.course import TIME, Course, source_notebook, student_id
 from autograder.gradebook.database import Database, GradebookError, late_policy
 from autograder.gradebook.notebook import answers, answers_in, autograded
 from autograder.reader import Found
@@ -47,7 +47,10 @@ def write_gradebook(
                 when = course.handed_in(one, student, assignment)
                 course.add_submitted(one, student, assignment, when)
                 notebook = autograded(source, _cells(one.path), result)
-                record(database, course.notebook(student, assignment), student, result, notebook, when)
+                path = course.notebook(student, assignment)
+                _record(database, path, student, result, notebook, when)
+                if when:
+                    (path.parent / "timestamp.txt").write_text(when.strftime(TIME), encoding="utf-8")
             database.session.commit()  # people without a submission
     except OSError as error:
         raise GradebookError(
@@ -56,7 +59,7 @@ def write_gradebook(
     return remarks
 
 
-def record(
+def _record(
     database: Database, path: Path, student: str, result: Result, notebook: dict, when: datetime | None
 ) -> None:
     """Write a submission into the database, then its notebook, from which the next run learns what has changed."""

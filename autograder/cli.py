@@ -72,8 +72,8 @@ def grade(
         os._exit(130)  # without waiting for students' code
     saved = True
     try:
-        emails = people.emails if people else None
-        remarks += write_gradebook(course, assignment, results, found, emails=emails, due=until)
+        known = people.people if people else None
+        remarks += write_gradebook(course, assignment, results, found, people=known, due=until)
     except GradebookError as error:  # the results are safe: the next run tries again
         saved = False
         remarks.append(f"nothing more was written to the gradebook: {error}")

@@ -66,11 +66,11 @@ class Candidate:
 
 @dataclass
 class Roster:
-    """Who is in the class: {student id: name}, {other name: the ids that it may mean}, {student id: address}."""
+    """Who is in the class: {student id: name}, {other name: the ids that it may mean}, and {id: all columns}."""
 
     names: dict[str, str]
     aliases: dict[str, set[str]]
-    emails: dict[str, str] = field(default_factory=dict)
+    people: dict[str, dict[str, str]] = field(default_factory=dict)  # columns in lower case
 
     def find(self, keys: list[str]) -> list[str]:
         """The students that the keys mean, each key by itself; one that may mean several means nobody."""
@@ -119,13 +119,13 @@ def read_roster(path: Path) -> Roster:
         raise BadInput(f"the roster {path} needs a header with a column `id`; its first line has {seen}")
     names: dict[str, str] = {}
     aliases: dict[str, set[str]] = {}
-    emails: dict[str, str] = {}
+    people: dict[str, dict[str, str]] = {}
     for row in rows:
         student = printable((row.get(key) or "").strip())
         if not student:
             continue
         names[student] = printable((row.get(columns.get("name", "")) or "").strip())
-        emails[student] = printable((row.get(columns.get("email", "")) or "").strip())
+        people[student] = {c: printable((row.get(name) or "").strip()) for c, name in columns.items()}
         # Canvas writes "lastnamefirstname".
         words = names[student].replace(",", " ").split()
         spellings = ["".join(order) for order in (words, words[::-1], words[-1:] + words[:-1])]
@@ -134,7 +134,7 @@ def read_roster(path: Path) -> Roster:
             aliases.setdefault(alias, set()).add(student)
     if not names:
         raise BadInput(f"the roster {path} lists nobody")
-    return Roster(names, aliases, emails)
+    return Roster(names, aliases, people)
 
 
 # --- what --------------------------------------------------------------------------------------------------

@@ -110,7 +110,8 @@ def by_hand(root: Path, cell: str, score: float | None = None, *, extra=None, co
 
 def test_scores_maxima_comments_and_people(tmp_path):
     (tmp_path / "roster.csv").write_text(
-        'id,name,email\nada,Ada Augusta King,ada@x.org\nbob,"Builder, Bob",\nzoe,Zoe,\n'
+        'id,name,email,Sortable_Name\nada,Ada Augusta King,ada@x.org,"King, Ada Augusta"\n'
+        'bob,"Builder, Bob",,\nzoe,Zoe von Z,,\n'
     )
     one, two = hand_in(tmp_path), hand_in(tmp_path, "bob", robustness="Because.")
     roster = read_roster(tmp_path / "roster.csv")
@@ -118,7 +119,7 @@ def test_scores_maxima_comments_and_people(tmp_path):
     assert [one.student for one in found] == ["ada", "bob", "zoe"]
     absent = Result("zoe", "Zoe", "no file", notes=found[2].notes)  # as grade_class makes it
     results = [result(found[0], answered=False), result(found[1], wrong=("info_nce",)), absent]
-    assert record(tmp_path, *zip(found, results, strict=True), emails=roster.emails) == []
+    assert record(tmp_path, *zip(found, results, strict=True), people=roster.people) == []
     assert one.path == found[0].path and two.path == found[1].path
     ada, bob = grades(tmp_path), grades(tmp_path, "bob")
     assert set(ada) == {f"check-{name}" for name in EXERCISES} | {f"written-{name}" for name in WRITTEN}
@@ -130,7 +131,7 @@ def test_scores_maxima_comments_and_people(tmp_path):
     with database(tmp_path) as gradebook:
         people = {s.id: (s.first_name, s.last_name, s.email) for s in gradebook.students}
         assert people == {
-            "ada": ("Ada Augusta", "King", "ada@x.org"), "bob": ("Bob", "Builder", None), "zoe": ("Zoe", None, None),
+            "ada": ("Ada Augusta", "King", "ada@x.org"), "bob": ("Bob", "Builder", None), "zoe": ("Zoe von", "Z", None),
         }  # fmt: skip
         assert gradebook.find_assignment(NAME).max_score == FULL + 10
         assert gradebook.find_notebook(NAME, NAME).max_written_score == 10
@@ -166,6 +167,17 @@ def test_a_grader_error_in_one_exercise_leaves_the_others_scores(tmp_path):
     record(tmp_path, (found, broken))
     assert grades(tmp_path)[f"check-{EXERCISES[0]}"] == (None, None, None, True)
     assert grades(tmp_path)[f"check-{EXERCISES[1]}"] == (POINTS[EXERCISES[1]], None, None, True)
+
+
+def test_a_former_score_that_was_left_standing_is_marked(tmp_path):
+    found = hand_in(tmp_path)
+    former = result(found, wrong=("info_nce",), answered=False)
+    former.stale = True
+    record(tmp_path, (found, former))
+    assert grades(tmp_path)["check-info_nce"] == (1.0, None, None, True)
+    assert grades(tmp_path)["written-robustness"] == (0.0, None, None, True)
+    said = comments(tmp_path)["info_nce"][0]
+    assert "of an earlier run" in said and "You forgot the scale." in said
 
 
 def test_whoever_handed_in_before_and_is_gone_now_is_marked(tmp_path):

@@ -162,17 +162,17 @@ class Database:
             if when:
                 submission.timestamp = when
             scores, comments = _verdicts(result)
-            person = bool(why(result))
+            reason = why(result)
             for name, grade in self._rows_of(submitted, Grade).items():
                 score = scores.get(name)
                 again = grade.auto_score != score or name.removeprefix("check-") in changed
                 grade.auto_score = score
                 if grade.manual_score is None:
-                    grade.needs_manual_grade = score is None or person
+                    grade.needs_manual_grade = score is None or bool(reason)
                 elif again:
                     grade.needs_manual_grade = True
             for name, comment in self._rows_of(submitted, Comment).items():
-                comment.auto_comment = why(result) if person else comments.get(name)
+                comment.auto_comment = "\n\n".join(filter(None, [reason, comments.get(name)])) or None
             if self.late:
                 self._penalise(submission, submitted)
             self.session.commit()

@@ -9,12 +9,18 @@ from nbgrader.utils import is_grade, is_solution
 
 from autograder.build.notebooks import grade_id_of
 from autograder.grade import Result
-from autograder.report import NOTHING
 from cs_vl.checks.card import text
 from cs_vl.checks.cells import Cell
 from cs_vl.checks.judge import Verdict
 
 ABSENT = "No cell of its own was handed in for this: the autograder put this one here."
+
+WHY = {
+    "no file": "Nothing that can be graded was handed in.",
+    "unreadable": "The file could not be read, so no score was given.",
+    "grader error": "The grader failed on this submission. That is a fault of ours, so no score was given.",
+}
+STALE = "This score is of an earlier run: grading again failed."
 
 
 def autograded(source: NotebookNode, cells: list[Cell], result: Result) -> dict[str, Any]:
@@ -82,8 +88,7 @@ def why(result: Result) -> str:
     """Why a submission needs a person, or nothing."""
     if result.status == "graded" and not getattr(result, "stale", False):
         return ""
-    said = NOTHING.get(result.status, "This score is an earlier one's: grading again failed.")
-    return harmless(" ".join([said, *result.notes]))
+    return harmless(" ".join([WHY.get(result.status, STALE), *result.notes]))
 
 
 def _head(result: Result) -> list[dict[str, Any]]:

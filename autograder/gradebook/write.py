@@ -21,14 +21,14 @@ def write_gradebook(
     results: list[Result],
     found: list[Found],
     *,
-    emails: dict[str, str] | None = None,
+    people: dict[str, dict[str, str]] | None = None,
     due: datetime | None = None,
 ) -> list[str]:
     """Write all results; returns remarks.  Killed halfway, the next run writes what is missing.
 
     Args:
         found: the submissions, in the order of the results.
-        emails: {student: address}, as far as they are known.
+        people: the roster's columns by student.
         due: the assignment's due date, in UTC; None leaves it as it is.
 
     Raises:
@@ -41,7 +41,8 @@ def write_gradebook(
             remarks = database.set_assignment(source, due)
             for result, one in zip(results, found, strict=True):
                 student = student_id(result.student)
-                database.add_student(student, result.name, (emails or {}).get(result.student, ""))
+                row = (people or {}).get(result.student, {})
+                database.add_student(student, row.get("sortable_name") or result.name, row.get("email", ""))
                 if result.status == "no file" and result.notes == ABSENT and not database.knows(student):
                     continue
                 when = course.handed_in(one, student, assignment)

@@ -117,7 +117,7 @@ def test_scores_maxima_comments_and_people(tmp_path):
     roster = read_roster(tmp_path / "roster.csv")
     found, _ = find_submissions(tmp_path / "handed_in", NAME, tmp_path / "scratch", roster)
     assert [one.student for one in found] == ["ada", "bob", "zoe"]
-    absent = Result("zoe", "Zoe", "no file", notes=found[2].notes)  # as grade_class makes it
+    absent = Result("zoe", found[2].name, "no file", notes=found[2].notes)  # as grade_class makes it
     results = [result(found[0], answered=False), result(found[1], wrong=("info_nce",)), absent]
     assert record(tmp_path, *zip(found, results, strict=True), people=roster.people) == []
     assert one.path == found[0].path and two.path == found[1].path

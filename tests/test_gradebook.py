@@ -386,6 +386,11 @@ def test_settings_that_cannot_be_read_are_one_sentence(tmp_path):
     (tmp_path / "course" / "nbgrader_config.py").write_text("c = get_config(\n")
     with pytest.raises(BadInput, match="nbgrader_config"):
         Course.of(tmp_path, None)
+    (tmp_path / "course" / "nbgrader_config.py").write_text(
+        "get_config().AssignLatePenalties.plugin_class = 'no.Such'\n"
+    )
+    with pytest.raises(BadInput, match="late policy"):
+        Course.of(tmp_path, None)
 
 
 @pytest.mark.parametrize("text", ["tomorrow-ish", "2026-13-45", "", "2026-01-01 10:00 XYZ"])
@@ -518,6 +523,29 @@ def test_ids_that_stand_twice_and_answers_that_share_a_cell():
     shown = shown_of(cells)
     assert shown["info_nce"][0].source == both
     assert shown["written-robustness"][0].source == "copied"
+
+
+def test_pasted_pictures_are_shown_and_nothing_else_that_was_attached(tmp_path):
+    found = hand_in(tmp_path, robustness="See ![p](attachment:p.png)")
+    data = json.loads(found.path.read_text())
+    (cell,) = [c for c in data["cells"] if "attachment:" in "".join(c["source"])]
+    cell["attachments"] = {"p.png": {"image/png": "iVBORw0KGgo="}, "e": {"text/html": "<script>"}, "f": 3}
+    found.path.write_text(json.dumps(data))
+    record(tmp_path, (found, result(found)))
+    shown = json.loads(Course.of(tmp_path / "results", None).notebook("ada", NAME).read_text())
+    assert [c["attachments"] for c in shown["cells"] if "attachments" in c] == [
+        {"p.png": {"image/png": "iVBORw0KGgo="}}
+    ]
+
+
+@pytest.mark.parametrize(
+    "source", ["\n" * 200_000, " " * 200_000, "def " * 50_000, "<" * 200_000, "`" * 200_000]
+)
+def test_no_text_of_a_students_takes_long(source):
+    cells = [Cell(n, "code", source) for n in range(1, 6)]
+    start = time.process_time()
+    autograded(SOURCE, cells, result(Found("ada", None), status="unreadable", notes=[source]))
+    assert time.process_time() - start < 2
 
 
 def test_a_script_becomes_a_notebook(tmp_path):

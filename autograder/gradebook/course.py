@@ -55,7 +55,7 @@ class Course:
         own: the course stands in a results folder of ours, so its files may be written anew.
 
     Raises:
-        BadInput: the course's nbgrader_config.py can't be read.
+        BadInput: the course's nbgrader_config.py can't be read, or its late policy can't be loaded.
     """
 
     def __init__(self, folder: Path, *, database: Path | None = None, own: bool = False):
@@ -70,6 +70,11 @@ class Course:
         if "root" not in self.config.CourseDirectory:
             self.config.CourseDirectory.root = str(self.folder)
         self.directory = CourseDirectory(config=self.config)
+        try:
+            self.late = nbg.AssignLatePenalties(config=self.config)
+            self.late.init_plugin()
+        except Exception as error:
+            raise BadInput(f"the late policy that {settings} names can't be loaded ({error})") from error
 
     @classmethod
     def of(cls, results: Path, existing: Path | None) -> "Course":

@@ -24,9 +24,8 @@ from nbgrader.api import (
 )
 from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.utils import is_grade, is_locked, is_solution
-from sqlalchemy import create_engine, inspect, select
+from sqlalchemy import create_engine, inspect, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
-from traitlets.config import Config
 
 from autograder.build.notebooks import grade_id_of
 from autograder.grade import Result
@@ -50,8 +49,6 @@ class Database:
     def __init__(self, url: str, assignment: str, late: AssignLatePenalties | None = None):
         """late: nbgrader's preprocessor, which holds the late policy; None leaves penalties alone."""
         self.url, self.name, self.late = url, assignment, late
-        if late:
-            late.init_plugin()
 
     def __enter__(self) -> "Database":
         with self._in_one_sentence():
@@ -132,7 +129,7 @@ class Database:
         if person is None:
             person = self.students[student] = Student(id=student)
             self.session.add(person)
-        first, last = _split(name)
+        first, last = _split(harmless(name))  # formgrader's pages take it as it is
         if not person.first_name and not person.last_name:
             person.first_name, person.last_name = first or None, last or None
         person.email = person.email or email or None
@@ -232,13 +229,9 @@ class Database:
             if hasattr(self, "session"):
                 self.session.rollback()
             said = str(getattr(error, "orig", None) or error).split("\n")[0]
-            path = self.url.removeprefix("sqlite:///")
-            raise GradebookError(f"{path} can't be used ({said}): {_advice(said)}") from error
-
-
-def late_policy(config: Config) -> AssignLatePenalties:
-    """nbgrader's preprocessor with the course's late policy; it keeps its warnings to itself."""
-    return AssignLatePenalties(config=config)
+            raise GradebookError(
+                f"{make_url(self.url).database} can't be used ({said}): {_advice(said)}"
+            ) from error
 
 
 def _advice(said: str) -> str:
@@ -251,10 +244,8 @@ def _advice(said: str) -> str:
 
 def _stamp(url: str) -> None:
     """Say in a new database which version it is, as nbgrader does, which starts the program alembic for it."""
-    path = Path(url.removeprefix("sqlite:///"))
-    if not url.startswith("sqlite:///"):
+    if make_url(url).get_backend_name() != "sqlite":
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url)
     try:
         if not inspect(engine).get_table_names():

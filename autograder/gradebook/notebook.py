@@ -15,6 +15,7 @@ from cs_vl.checks.judge import Verdict
 
 ABSENT = "No cell of its own was handed in for this: the autograder put this one here."
 
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 WHY = {
     "no file": "Nothing that can be graded was handed in.",
     "unreadable": "The file could not be read, so no score was given.",
@@ -23,7 +24,12 @@ WHY = {
 STALE = "This score is of an earlier run: grading again failed."
 
 
-def autograded(source: NotebookNode, cells: list[Cell], result: Result) -> dict[str, Any]:
+Pictures = dict[int, dict[str, dict[str, str]]]  # of a cell by its number: {name: {mime type: base64}}
+
+
+def autograded(
+    source: NotebookNode, cells: list[Cell], result: Result, pictures: Pictures | None = None
+) -> dict[str, Any]:
     """A notebook of the student's cells, as JSON; nothing is executed, and outputs of theirs are left out.
 
     A cell of the source's takes its metadata to the student's cell of the same grade id, an answer failing that to the
@@ -32,6 +38,7 @@ def autograded(source: NotebookNode, cells: list[Cell], result: Result) -> dict[
 
     Args:
         source: as `course.source_notebook` gives it.
+        pictures: those pasted into answers, as `pictures_in` finds them.
     """
     # Each of the student's cells, followed by what is added after it; the first stands for the start.
     slots: list[list[dict[str, Any]]] = [_head(result), *([_plain(cell)] for cell in cells)]
@@ -51,6 +58,8 @@ def autograded(source: NotebookNode, cells: list[Cell], result: Result) -> dict[
         if found is None:
             slots[last].append(cell)
         else:
+            if is_solution(original) and pictures and found in pictures and original.cell_type == "markdown":
+                cell["attachments"] = pictures[found]
             slots[found][0] = cell
             taken.add(found)
             last = found
@@ -68,6 +77,18 @@ def answers(notebook: Any) -> dict[str, str]:
         metadata = cell.get("metadata", {}).get("nbgrader", {})
         if metadata.get("solution"):
             found[metadata["grade_id"]] = "".join(cell["source"]).strip()
+    return found
+
+
+def pictures_in(cells: Any) -> Pictures:
+    """The pictures pasted into a notebook's Markdown cells, as its JSON holds them; nothing else is taken from it."""
+    found: Pictures = {}
+    for number, cell in enumerate(cells if isinstance(cells, list) else [], 1):
+        attached = cell.get("attachments") if isinstance(cell, dict) else None
+        for name, kinds in attached.items() if isinstance(attached, dict) else ():
+            for kind, data in kinds.items() if isinstance(kinds, dict) else ():
+                if kind in PICTURES and isinstance(data, str):
+                    found.setdefault(number, {})[name] = {kind: data}
     return found
 
 
@@ -104,7 +125,7 @@ def _find(original: NotebookNode, cells: list[Cell], taken: set[int]) -> int | N
     if not is_solution(original):
         better = []
     elif original.cell_type == "code":
-        defines = re.compile(rf"^\s*(?:(?:async )?def |class ){name}\b|^{name}\s*=", re.MULTILINE)
+        defines = re.compile(rf"^(?:def|async def|class) +{name}\b|^{name} *=", re.MULTILINE)
         better = [n for n in numbers if defines.search(cells[n - 1].source)] or [
             n for n in free if cells[n - 1].kind == "code" and defines.search(cells[n - 1].source)
         ]

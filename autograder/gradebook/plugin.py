@@ -20,7 +20,7 @@ from autograder.build.notebooks import grade_id_of
 from autograder.grade import Grader
 from autograder.gradebook.course import source_notebook
 from autograder.gradebook.database import Database
-from autograder.gradebook.notebook import answers, autograded
+from autograder.gradebook.notebook import answers, autograded, pictures_in
 from autograder.reader import Found
 from cs_vl.checks.cells import Cell
 from cs_vl.checks.spec import load_assignment
@@ -49,7 +49,7 @@ class CsVlGrade(NbGraderPreprocessor):
         cells = [
             Cell(n, cell.cell_type, cell.source, grade_id_of(cell)) for n, cell in enumerate(nb.cells, 1)
         ]
-        shown = autograded(source_notebook(assignment), cells, result)
+        shown = autograded(source_notebook(assignment), cells, result, pictures_in(nb.cells))
         with Database(known["db_url"], assignment) as database:
             # What formgrader showed before is gone: all that was graded by hand is to be looked at again.
             database.record(student, result, None, changed=set(answers(shown)))

@@ -5,10 +5,12 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+from nbformat import NotebookNode
+
 from autograder.grade import Result
 from autograder.gradebook.course import TIME, Course, source_notebook, student_id
-from autograder.gradebook.database import Database, GradebookError, late_policy
-from autograder.gradebook.notebook import answers, answers_in, autograded
+from autograder.gradebook.database import Database, GradebookError
+from autograder.gradebook.notebook import Pictures, answers, answers_in, autograded, pictures_in
 from autograder.reader import Found
 from cs_vl.checks.cells import Cell, Unreadable, read_submission
 
@@ -37,7 +39,7 @@ def write_gradebook(
     source = source_notebook(assignment)
     try:
         course.add_source(assignment)
-        with Database(course.database, assignment, late_policy(course.config)) as database:
+        with Database(course.database, assignment, course.late) as database:
             remarks = database.set_assignment(source, due)
             for result, one in zip(results, found, strict=True):
                 student = student_id(result.student)
@@ -47,11 +49,11 @@ def write_gradebook(
                     continue
                 when = course.handed_in(one, student, assignment)
                 course.add_submitted(one, student, assignment, when)
-                notebook = autograded(source, _cells(one.path), result)
+                notebook = _shown(source, one.path, result)
                 path = course.notebook(student, assignment)
                 _record(database, path, student, result, notebook, when)
                 if when:
-                    (path.parent / "timestamp.txt").write_text(when.strftime(TIME), encoding="utf-8")
+                    _put(path.parent / "timestamp.txt", when.strftime(TIME))
             database.session.commit()  # people without a submission
     except OSError as error:
         raise GradebookError(
@@ -74,14 +76,24 @@ def _record(
         changed = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
     database.record(student, result, when, changed)
     if before != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".draft")
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
-        draft.replace(path)
+        _put(path, text)
 
 
-def _cells(path: Path | None) -> list[Cell]:
-    try:
-        return read_submission(path).cells if path else []
-    except (Unreadable, OSError):
-        return []
+def _put(path: Path, text: str) -> None:
+    """Write a file in one step; nbgrader leaves them read-only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    draft.write_text(text, encoding="utf-8", errors="backslashreplace")
+    draft.replace(path)
+
+
+def _shown(source: NotebookNode, path: Path | None, result: Result) -> dict:
+    """The notebook that formgrader shows; of a file that can't be read, the source's cells alone."""
+    cells: list[Cell] = []
+    with contextlib.suppress(Unreadable, OSError):
+        cells = read_submission(path).cells if path else []
+    pictures: Pictures = {}
+    if path and any(cell.kind == "markdown" and "attachment:" in cell.source for cell in cells):
+        with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+            pictures = pictures_in(json.loads(path.read_text(encoding="utf-8-sig")).get("cells"))
+    return autograded(source, cells, result, pictures)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nbgrader.api import Gradebook
 from nbgrader.nbgraderformat import MetadataValidator
 from typer.testing import CliRunner
@@ -38,7 +40,8 @@ EXERCISES = [exercise.name for exercise in SPEC.exercises]
 POINTS = {exercise.name: exercise.points for exercise in SPEC.exercises}
 WRITTEN = ["robustness", "unseen_things"]
 FULL = sum(POINTS.values())
-BLANK = nbformat.read(student_path(NAME), as_version=4)
+BLANK_TEXT = student_path(NAME).read_text()
+BLANK = nbformat.reads(BLANK_TEXT, as_version=4)
 SOURCE = source_notebook(NAME)
 ENVIRONMENT = {
     **os.environ,
@@ -52,7 +55,10 @@ def hand_in(folder: Path, student: str = "ada", **cells: str) -> Found:
     path = folder / "handed_in" / student / NAME / f"{NAME}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     by_id = {f"written-{name}" if name in WRITTEN else name: text for name, text in cells.items()}
-    nbformat.write(fill(BLANK, by_id), path)
+    notebook = json.loads(BLANK_TEXT)
+    for cell in notebook["cells"]:
+        cell["source"] = by_id.get(cell["metadata"].get("nbgrader", {}).get("grade_id"), cell["source"])
+    path.write_text(json.dumps(notebook))
     return Found(student, path, student.title())
 
 
@@ -226,6 +232,40 @@ def test_what_a_person_gave_is_kept(tmp_path, change):
     assert grades(tmp_path)["written-robustness"] == (None, 5.0, None, False)
 
 
+WORDS = st.sampled_from(["Because.", "No, since."])
+STEPS = st.one_of(
+    st.tuples(st.just("run"), WORDS, st.booleans(), st.sampled_from(["graded", "unreadable", "grader error"])),
+    st.tuples(st.just("hand"), st.sampled_from(["written-robustness", "check-info_nce"]), st.sampled_from([0.0, 2.5])),
+)  # fmt: skip
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(STEPS, min_size=2, max_size=7))
+def test_whatever_comes_a_score_by_hand_stands_and_is_flagged_when_it_should_be(tmp_path_factory, steps):
+    """Against a model: a score by hand is settled until the answer, or the machine's score, has changed."""
+    root = tmp_path_factory.mktemp("steps")
+    given_by_hand: dict[str, float] = {}
+    unsettled: set[str] = set()
+    before: dict[str, tuple] = {}
+    for step in [("run", "Because.", False, "graded"), *steps]:
+        if step[0] == "hand":
+            by_hand(root, step[1], step[2])
+            given_by_hand[step[1]] = step[2]
+            unsettled.discard(step[1])
+            continue
+        _, words, wrong, status = step
+        found = hand_in(root, robustness=words)
+        changes = {} if status == "graded" else {"status": status, "verdicts": [], "written": []}
+        record(root, (found, result(found, ("info_nce",) if wrong else (), **changes)))
+        now = {name: (grade[0], words * name.startswith("written")) for name, grade in grades(root).items()}
+        unsettled |= {name for name in given_by_hand if now[name] != before[name]}
+        before = now
+        for name, (auto, manual, _, waits) in grades(root).items():
+            assert manual == given_by_hand.get(name)
+            expected = name in unsettled if manual is not None else auto is None
+            assert waits == expected, name
+
+
 def test_a_score_of_zero_by_hand_is_a_score(tmp_path):
     found = hand_in(tmp_path, robustness="Because.")
     record(tmp_path, (found, result(found)))
@@ -293,6 +333,36 @@ def test_a_run_that_is_killed_is_completed_by_the_next(tmp_path, monkeypatch, at
     record(calm, *prepare(calm))
     assert everything(killed) == everything(calm)
     assert grades(killed)["written-robustness"] == (None, 3.0, None, True)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_at_any_moment_loses_nothing(tmp_path):
+    """kill -9, five times, while 40 submissions are written; then the same as an undisturbed run."""
+    script = (
+        "import sys; from pathlib import Path; from tests.test_gradebook import *\n"
+        "root = Path(sys.argv[1]); print('ready', flush=True)\n"
+        "found = [hand_in(root, f's{n}', robustness=str(n)) for n in range(40)]\n"
+        "record(root, *((one, result(one, (EXERCISES[n % 15],))) for n, one in enumerate(found)))\n"
+    )
+
+    def start(root: Path) -> subprocess.Popen:
+        command = [sys.executable, "-c", script, str(root)]
+        process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE)
+        assert process.stdout and process.stdout.readline() == b"ready\n"
+        return process
+
+    whole = {}
+    for root in (tmp_path / "killed", tmp_path / "calm"):
+        for wait in (0.2, 0.5, 0.7, 0.9, 1.1) if root.name == "killed" else ():
+            process = start(root)
+            time.sleep(wait)
+            process.kill()
+            process.wait()
+        assert start(root).wait() == 0
+        students = [f"s{n}" for n in range(40)]
+        shown = {s: Course.of(root / "results", None).notebook(s, NAME).read_text() for s in students}
+        whole[root.name] = {s: (grades(root, s), comments(root, s)) for s in students}, shown
+    assert whole["killed"] == whole["calm"]
 
 
 def test_the_assignments_cells_may_change(tmp_path, monkeypatch):
@@ -379,6 +449,17 @@ def test_time_of_handing_in_and_late_policy(tmp_path):
     record(tmp_path, *graded)
     assert times_and_penalties()["bob"][1] == 8
     assert times_and_penalties()["eve"][1] == FULL  # no more than there is
+
+
+def test_a_time_that_a_student_wrote_into_their_own_folder_does_not_count(tmp_path):
+    path = tmp_path / "handed_in" / "ada" / f"{NAME}.ipynb"
+    path.parent.mkdir(parents=True)
+    path.write_text(BLANK_TEXT)
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    (path.parent / "timestamp.txt").write_text("2001-01-01 00:00:00 UTC")
+    record(tmp_path, (Found("ada", path), result(Found("ada", path))))
+    with database(tmp_path) as gradebook:
+        assert gradebook.find_submission(NAME, "ada").timestamp == datetime(2020, 9, 13, 12, 26, 40)
 
 
 def test_settings_that_cannot_be_read_are_one_sentence(tmp_path):

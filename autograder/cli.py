@@ -31,8 +31,6 @@ def grade(
     roster: Annotated[
         Path | None, typer.Option(help="a CSV with a column id (and name, email, canvas_id)")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="worker processes at a time")] = os.cpu_count() or 1,
-    seconds: Annotated[float, typer.Option(min=0.1, help="the time limit of one case")] = STAGE_SECONDS,
     gradebook: Annotated[
         Path | None,
         typer.Option(
@@ -40,6 +38,8 @@ def grade(
         ),
     ] = None,
     due: Annotated[str, typer.Option(help="the due date, in UTC: 2026-12-01 23:59")] = "",
+    jobs: Annotated[int, typer.Option(min=1, help="worker processes at a time")] = os.cpu_count() or 1,
+    seconds: Annotated[float, typer.Option(min=0.1, help="the time limit of one case")] = STAGE_SECONDS,
 ) -> None:
     """Grade a class.  Run it again and only what is new or changed is graded.
 
@@ -65,18 +65,18 @@ def grade(
             grader = Grader(spec, out, seconds)
         with _progress(len(found)) as tick:
             results = grade_class(grader, found, jobs=jobs, tick=tick)
+        try:
+            known = people.people if people else None
+            remarks += write_gradebook(course, assignment, results, found, people=known, due=until)
+            saved = True
+        except GradebookError as error:  # the results are safe: the next run tries again
+            remarks.append(f"nothing more was written to the gradebook: {error}")
+            saved = False
     except (BadInput, ValueError, OSError, RuntimeError) as error:
         raise fail(str(error)) from None
     except KeyboardInterrupt:
         console.print("Stopped.  The same command goes on where it was.")
         os._exit(130)  # without waiting for students' code
-    saved = True
-    try:
-        known = people.people if people else None
-        remarks += write_gradebook(course, assignment, results, found, people=known, due=until)
-    except GradebookError as error:  # the results are safe: the next run tries again
-        saved = False
-        remarks.append(f"nothing more was written to the gradebook: {error}")
     page = write_report(spec, results, remarks, out, WALLS)
     width = max(len(r.student) for r in results)
     for r in results:

@@ -66,7 +66,7 @@ def _record(
     database: Database, path: Path, student: str, result: Result, notebook: dict, when: datetime | None
 ) -> None:
     """Write a submission into the database, then its notebook, from which the next run learns what has changed."""
-    text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(notebook, ensure_ascii=False) + "\n"
     before = ""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         before = path.read_text(encoding="utf-8")

@@ -462,6 +462,45 @@ def test_a_time_that_a_student_wrote_into_their_own_folder_does_not_count(tmp_pa
         assert gradebook.find_submission(NAME, "ada").timestamp == datetime(2020, 9, 13, 12, 26, 40)
 
 
+@pytest.mark.parametrize("what", ["a pipe", "a link", "text without an end", "numbers", "another year"])
+def test_whatever_timestamp_txt_is_it_stops_nobody(tmp_path, what):
+    found = hand_in(tmp_path)
+    os.utime(found.path, (1_600_000_000, 1_600_000_000))
+    path = found.path.parent / "timestamp.txt"
+    if what == "a pipe":
+        os.mkfifo(path)
+    elif what == "a link":
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text(
+            {"numbers": "1" * 99, "another year": "9999-12-31 23:59 -1200"}.get(what, "2020 " * 1_000_000)
+        )
+    record(tmp_path, (found, result(found)))
+    with database(tmp_path) as gradebook:
+        assert gradebook.find_submission(NAME, "ada").timestamp == datetime(2020, 9, 13, 12, 26, 40)
+
+
+def test_a_file_that_cannot_be_read_stops_nobody(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("not yours")
+
+    found = hand_in(tmp_path)
+    monkeypatch.setattr("shutil.copy2", refuse)
+    record(tmp_path, (found, result(found)))
+    assert grades(tmp_path)["check-info_nce"][0] == POINTS["info_nce"]
+
+
+def test_what_is_graded_where_it_was_copied_to_stays_there(tmp_path):
+    found = hand_in(tmp_path)
+    record(tmp_path, (found, result(found)))
+    copy = tmp_path / "results" / "course" / "submitted" / "ada" / NAME / f"{NAME}.ipynb"
+    assert copy.read_text() == found.path.read_text()
+    again = Found("ada", copy)
+    record(tmp_path, (again, result(again, wrong=("info_nce",))))
+    assert copy.read_text() == found.path.read_text()
+    assert grades(tmp_path)["check-info_nce"][0] == 1.0
+
+
 def test_settings_that_cannot_be_read_are_one_sentence(tmp_path):
     Course.of(tmp_path, None)
     (tmp_path / "course" / "nbgrader_config.py").write_text("c = get_config(\n")
@@ -521,6 +560,25 @@ def test_an_existing_course_is_written_into_and_nothing_of_it_replaced(tmp_path,
         assert [a.name for a in gradebook.assignments] == [NAME, "older"]
         assert gradebook.find_student("ada").last_name == "L."
         assert gradebook.find_submission(NAME, "ada").score == FULL
+
+
+def test_an_assignment_may_have_other_notebooks(tmp_path):
+    """Each submission has rows for all of them, as nbgrader expects."""
+    found, other = hand_in(tmp_path), hand_in(tmp_path, "bob")
+    Course.of(tmp_path / "results", None)
+    with write.Database(f"sqlite:///{tmp_path}/results/course/gradebook.db", NAME):
+        pass
+    with database(tmp_path) as gradebook:
+        gradebook.remove_notebook(NAME, NAME)
+        gradebook.add_notebook("theirs", NAME)
+        gradebook.add_grade_cell("q1", "theirs", NAME, max_score=1, cell_type="code")
+        gradebook.add_student("ada")
+        gradebook.add_submission(NAME, "ada")
+    record(tmp_path, (found, result(found)), (other, result(other)))
+    for student in ("ada", "bob"):
+        assert grades(tmp_path, student)["check-info_nce"][0] == POINTS["info_nce"]
+        with database(tmp_path) as gradebook:
+            assert gradebook.find_grade("q1", "theirs", NAME, student).needs_manual_grade
 
 
 def test_what_is_no_course_is_refused(tmp_path):

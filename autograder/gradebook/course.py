@@ -26,7 +26,7 @@ from cs_vl.checks.cells import MAX_FILE_BYTES
 
 SETTINGS = """\
 # nbgrader's settings for this course.  Yours to edit: `cs-vl grade` writes this file once and never again.
-c = get_config()  # noqa
+c = get_config()
 
 # What students wrote is shown in your browser, where no script of theirs may run.
 c.HTMLExporter.preprocessors = ["nbconvert.preprocessors.sanitize.SanitizeHTML"]
@@ -116,33 +116,30 @@ class Course:
 
     def add_submitted(self, found: Found, student: str, assignment: str, when: datetime | None) -> None:
         """Copy what was handed in, unless the course has it: formgrader counts these, and nbgrader can regrade them."""
-        place = self.place("submitted", student, assignment)
-        if (
-            found.path is None
-            or found.path.is_symlink()
-            or not found.path.is_file()
-            or _inside(found.path, place)
-        ):
+        place, path = self.place("submitted", student, assignment), found.path
+        if path is None or path.is_symlink() or not path.is_file() or (place.exists() and not self.own):
             return
-        if (place.exists() and not self.own) or found.path.stat().st_size > MAX_FILE_BYTES:
-            return
-        place.mkdir(parents=True, exist_ok=True)
-        path = place / f"{assignment}{found.path.suffix.lower()}"
-        if not (path.exists() and filecmp.cmp(found.path, path)):
-            for old in place.glob(f"{assignment}.*"):
-                old.unlink()
-            shutil.copy2(found.path, path)
-        if when:
-            (place / "timestamp.txt").write_text(when.strftime(TIME), encoding="utf-8")
+        with contextlib.suppress(OSError):  # a file that can't be read stops nobody else's
+            if path.stat().st_size > MAX_FILE_BYTES:
+                return
+            place.mkdir(parents=True, exist_ok=True)
+            copy = place / f"{assignment}{path.suffix.lower()}"
+            if not _inside(path, place) and not (copy.exists() and filecmp.cmp(path, copy)):
+                for old in place.glob(f"{assignment}.*"):
+                    old.unlink()
+                shutil.copy2(path, copy)
+            if when:
+                (place / "timestamp.txt").write_text(when.strftime(TIME), encoding="utf-8")
 
     def handed_in(self, found: Found, student: str, assignment: str) -> datetime | None:
         """When, in UTC: as timestamp.txt in nbgrader's layout says, else the file's time."""
         if found.path is None:
             return None
-        folder = found.path.parent
-        if folder.name == assignment:  # elsewhere a student can have put it there
-            with contextlib.suppress(OSError, ValueError, OverflowError):
-                text = (folder / "timestamp.txt").read_text(encoding="utf-8").strip()
+        stamp = found.path.parent / "timestamp.txt"
+        # Elsewhere a student can have put it there, and may have put anything there.
+        if stamp.parent.name == assignment and stamp.is_file() and not stamp.is_symlink():
+            with contextlib.suppress(Exception), stamp.open(encoding="utf-8") as file:
+                text = file.read(100).strip()
                 # Formgrader compares with its own reading of the file, which ours puts right and leaves theirs.
                 return (_utc if self.own else parse_utc)(text).replace(microsecond=0)
         if not self.own and _inside(found.path, self.place("submitted", student, assignment)):

@@ -176,19 +176,22 @@ class Database:
 
     def _submitted(self, student: str) -> SubmittedNotebook:
         """The student's notebook, made with its submission where there is none."""
-        if student not in self.submissions:
+        submission = self.submissions.get(student)
+        if submission is None:
             self.add_student(student)
             submission = SubmittedAssignment(assignment_id=self.assignment.id, student_id=student)
-            submission.notebooks = [SubmittedNotebook(notebook_id=nb.id) for nb in self.notebooks]
             self.session.add(submission)
-            self.session.flush()
-            for made in submission.notebooks:
+        known = {made.notebook_id: made for made in submission.notebooks}
+        for notebook in self.notebooks:  # of an assignment with several each needs its rows
+            if notebook.id not in known:
+                made = known[notebook.id] = SubmittedNotebook(notebook_id=notebook.id)
+                submission.notebooks.append(made)
+                self.session.flush()
                 for cells, model in ((self.grade_cells, Grade), (self.solution_cells, Comment)):
-                    mine = [cell for cell in cells.values() if cell.notebook_id == made.notebook_id]
+                    mine = [cell for cell in cells.values() if cell.notebook_id == notebook.id]
                     self.session.add_all(model(cell_id=cell.id, notebook_id=made.id) for cell in mine)
-            self.submissions[student] = submission
-        theirs = self.submissions[student].notebooks
-        return next(one for one in theirs if one.notebook_id == self.notebook.id)
+        self.submissions[student] = submission
+        return known[self.notebook.id]
 
     def _rows_of(self, submitted: SubmittedNotebook, model: type[Any]) -> dict[str, Any]:
         """The grades, or the comments, of a submitted notebook by their cell's name."""

@@ -14,7 +14,6 @@ from cs_vl.checks.cells import Cell
 from cs_vl.checks.judge import Verdict
 
 ABSENT = "No cell of its own was handed in for this: the autograder put this one here."
-
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 WHY = {
     "no file": "Nothing that can be graded was handed in.",
@@ -22,7 +21,6 @@ WHY = {
     "grader error": "The grader failed on this submission. That is a fault of ours, so no score was given.",
 }
 STALE = "This score is of an earlier run: grading again failed."
-
 
 Pictures = dict[int, dict[str, dict[str, str]]]  # of a cell by its number: {name: {mime type: base64}}
 

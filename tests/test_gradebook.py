@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -781,9 +782,11 @@ class Formgrader:
     """A Jupyter server with nbgrader's extension, as a TA would start it in the course."""
 
     def __init__(self, course: Path, home: Path):
-        self.port, self.token = 8000 + os.getpid() % 20000, "secret"
+        with socket.create_server(("localhost", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.token = "secret"
         extensions = "{'nbgrader.server_extensions.formgrader': True}"
-        options = {"port": self.port, "ServerApp.jpserver_extensions": extensions, "ServerApp.open_browser": False,
+        options = {"port": self.port, "ServerApp.port_retries": 0, "ServerApp.jpserver_extensions": extensions, "ServerApp.open_browser": False,
                    "IdentityProvider.token": self.token, "ServerApp.root_dir": course}  # fmt: skip
         command = [
             sys.executable,

@@ -1,4 +1,7 @@
-"""nbgrader's database, through its own models: the assignment once a run, then a commit a submission."""
+"""nbgrader's database, through its own models: the assignment once a run, then a commit a submission.
+
+(sqlalchemy and alembic come with nbgrader, which these models are made with.)
+"""
 
 import contextlib
 import json

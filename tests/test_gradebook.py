@@ -176,6 +176,18 @@ def test_a_grader_error_in_one_exercise_leaves_the_others_scores(tmp_path):
     assert grades(tmp_path)[f"check-{EXERCISES[1]}"] == (POINTS[EXERCISES[1]], None, None, True)
 
 
+def test_half_characters_and_tags_of_a_student_do_no_harm(tmp_path):
+    found = replace(hand_in(tmp_path, robustness="\ud800 Because."), name="Ada <script>x</script>\ud800")
+    bad = result(found, wrong=("info_nce",), notes=["\udcff"])
+    bad.verdicts[EXERCISES.index("info_nce")].sentence = "line 3: s = '</p><script>\ud800'"
+    record(tmp_path, (found, bad))
+    assert "< /p>< script>\\ud800" in comments(tmp_path)["info_nce"][0]
+    shown = Course.of(tmp_path / "results", None).notebook("ada", NAME)
+    nbformat.read(shown, as_version=4)
+    with database(tmp_path) as gradebook:
+        assert "<s" not in str(gradebook.find_student("ada").to_dict())
+
+
 def test_a_former_score_that_was_left_standing_is_marked(tmp_path):
     found = hand_in(tmp_path)
     former = result(found, wrong=("info_nce",), answered=False)
@@ -563,6 +575,7 @@ def test_an_existing_course_is_written_into_and_nothing_of_it_replaced(tmp_path,
         assert gradebook.find_submission(NAME, "ada").score == FULL
 
 
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # of nbgrader's own add_submission
 def test_an_assignment_may_have_other_notebooks(tmp_path):
     """Each submission has rows for all of them, as nbgrader expects."""
     found, other = hand_in(tmp_path), hand_in(tmp_path, "bob")
@@ -757,6 +770,15 @@ def class_of_three(root: Path, evil: str = EVIL) -> list:
         (found[0], result(found[0], wrong=("info_nce",))), (found[1], result(found[1], answered=False)),
         (found[2], result(found[2], status="unreadable", verdicts=[], written=[], notes=["it is <b>damaged</b>"])),
     ]  # fmt: skip
+
+
+def test_a_fault_of_ours_loses_no_report(tmp_path, no_engine, monkeypatch):
+    hand_in(tmp_path)
+    monkeypatch.setattr(write, "autograded", lambda *_: {}["no such key"])
+    arguments = ["grade", NAME, str(tmp_path / "handed_in"), "-o", str(tmp_path / "results")]
+    done = CliRunner().invoke(autograder.cli.app, arguments)
+    assert done.exit_code == 1 and "a fault of the grader's (KeyError in test_gradebook.py" in done.output
+    assert f"{FULL:g}" in (tmp_path / "results" / "grades.csv").read_text()
 
 
 def test_nbgraders_own_commands_work_in_the_course(tmp_path):

@@ -99,8 +99,9 @@ def answers_in(text: str) -> dict[str, str]:
 
 
 def harmless(text: str) -> str:
-    """A text that is shown as Markdown, and quotes a student's code: no tag of theirs survives."""
-    return re.sub(r"<(?=[a-zA-Z/!?])", "< ", text)
+    """A text that is shown as Markdown, and quotes a student's code: no tag of theirs survives, nor half a character."""
+    whole = text.encode(errors="backslashreplace").decode()
+    return re.sub(r"<(?=[a-zA-Z/!?])", "< ", whole)
 
 
 def why(result: Result) -> str:

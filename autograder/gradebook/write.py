@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import traceback
 from datetime import datetime
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def write_gradebook(
         due: the assignment's due date, in UTC; None leaves it as it is.
 
     Raises:
-        GradebookError: the database can't be used.
+        GradebookError: the database can't be used, the disk is full, or there is a fault of ours.
     """
     source = source_notebook(assignment)
     try:
@@ -58,6 +59,14 @@ def write_gradebook(
     except OSError as error:
         raise GradebookError(
             f"{course.folder} can't be written to ({error}): make room, and run again"
+        ) from error
+    except GradebookError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
+        raise GradebookError(
+            f"a fault of the grader's ({where}), which its authors should hear of"
         ) from error
     return remarks
 

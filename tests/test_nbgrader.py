@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -97,10 +98,12 @@ def handed_in(course: Path, assignment: Assignment, student: str) -> Found:
 
 
 @pytest.fixture(scope="module")
-def grader(assignment, tmp_path_factory) -> Grader:
+def grader(assignment, tmp_path_factory) -> Iterator[Grader]:
     results = tmp_path_factory.mktemp("results")
     (results / "secret").write_text(str(SECRET))
-    return Grader(assignment, results, seconds=60)  # nbgrader has no limit for a case
+    grader = Grader(assignment, results, seconds=60)  # nbgrader has no limit for a case
+    yield grader
+    grader.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ In the course's nbgrader_config.py:
         "nbgrader.preprocessors.CheckCellMetadata"]
 """
 
+import atexit
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import nbformat
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
-from traitlets import Float, Unicode
+from traitlets import Bool, Float, Unicode
 
 from autograder.build.notebooks import grade_id_of
 from autograder.grade import Grader
@@ -22,6 +23,7 @@ from autograder.gradebook.course import source_notebook
 from autograder.gradebook.database import Database
 from autograder.gradebook.notebook import answers, autograded, pictures_in
 from autograder.reader import Found
+from autograder.sandbox.preflight import preflight
 from cs_vl.checks.cells import Cell
 from cs_vl.checks.spec import load_assignment
 from cs_vl.checks.worker import STAGE_SECONDS
@@ -36,6 +38,9 @@ class CsVlGrade(NbGraderPreprocessor):
     results = Unicode(
         ".cs_vl", help="The folder of the secret that hidden cases are drawn from, seen from the course's."
     ).tag(config=True)
+    sandbox = Bool(
+        True, help="Whether students' code runs behind walls; without, it can read what you can."
+    ).tag(config=True)
     seconds = Float(STAGE_SECONDS, help="The time limit of one case.").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
@@ -43,7 +48,9 @@ class CsVlGrade(NbGraderPreprocessor):
         known = resources["nbgrader"]
         student, assignment = known["student"], known["assignment"]
         path = Path(resources["metadata"]["path"]) / f"{resources['metadata']['name']}.ipynb"
-        result = _grader(assignment, Path(self.results).resolve(), self.seconds).grade(Found(student, path))
+        result = _grader(assignment, Path(self.results).resolve(), self.seconds, self.sandbox).grade(
+            Found(student, path)
+        )
         if result.status != "graded":
             raise RuntimeError(f"{student}: {result.status}: {' '.join(result.notes)}")
         cells = [
@@ -57,6 +64,10 @@ class CsVlGrade(NbGraderPreprocessor):
 
 
 @cache
-def _grader(assignment: str, results: Path, seconds: float) -> Grader:
-    """One a process: it draws the hidden cases once."""
-    return Grader(load_assignment(assignment), results, seconds)
+def _grader(assignment: str, results: Path, seconds: float, sandbox: bool) -> Grader:
+    """One a process: it draws the hidden cases and tries the walls once."""
+    grader = Grader(load_assignment(assignment), results, seconds, sandbox=sandbox)
+    atexit.register(grader.close)
+    if sandbox and (fell := preflight(grader.pool, grader.assignment, results).fell):
+        raise RuntimeError(f"the walls around students' code do not stand: {'; '.join(fell)}")
+    return grader

@@ -21,9 +21,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import yaml
 
+from cs_vl.checks.cells import MAX_FILE_BYTES, printable
+
 SUFFIXES = (".ipynb", ".py")
 METADATA = "submission_metadata.yml"
-MAX_FILES, MAX_BYTES, MAX_TOTAL = 200_000, 64 * 2**20, 4 * 2**30
+MAX_FILES, MAX_BYTES, MAX_TOTAL = 200_000, MAX_FILE_BYTES, 4 * 2**30
 CANVAS = re.compile(r"^(?P<name>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<number>\d+)_(?P<file>.+)$")
 ID_COLUMNS = ("id", "student_id", "student", "username", "sid", "login")
 OTHER_COLUMNS = ("canvas_id", "email", "name", "sis_id", "sortable_name")
@@ -87,11 +89,6 @@ def _plain(text: str) -> str:
     """Letters and digits alone, without case and accents: how exports spell a name."""
     letters = unicodedata.normalize("NFKD", text.casefold())
     return re.sub(r"[\W_]", "", "".join(c for c in letters if not unicodedata.combining(c)))
-
-
-def printable(text: str) -> str:
-    """A name that is safe to show: odd characters, which could steer a terminal, are written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def read_roster(path: Path) -> Roster:

@@ -234,7 +234,7 @@ class Serving:
             }
         exercise = self.assignment[message["run"]]
         stage = next(stage for stage in exercise.stages if stage.name == message["stage"])
-        answer = self.loaded.answers[exercise.name]
+        answer = self.loaded.answer(exercise.name)
         return asdict(run_probe(self.assignment, exercise, stage, message["inputs"], answer))
 
 

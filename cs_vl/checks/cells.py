@@ -15,7 +15,7 @@ MAX_FILE_BYTES = 64 * 2**20
 MAX_VALUES = 8_000_000  # of JSON: each takes up to some 100 bytes of memory, however short it is in the file
 MAX_CELLS = 5_000
 MAX_CELL_CHARACTERS = 200_000
-MAX_CHARACTERS = 4_000_000  # of all cells together
+MAX_CHARACTERS = 2_000_000  # of all cells together
 MAX_DAMAGES = (
     10  # places where a damaged notebook is picked up again: each may cost a look at the whole of it
 )

@@ -32,10 +32,13 @@ def keeps(node: ast.stmt, needed: Iterable[str] = ()) -> bool:
             return False  # the TA's own, in a copy of a solved notebook
         case ast.Import() | ast.ImportFrom() | ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return True
-        case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
-            return is_constant(value) or not binds(node).isdisjoint(needed)
-        case ast.AugAssign(target=target, op=op, value=value):
-            plain = is_constant(value) and not _is_huge(op, target, value)
+        case ast.Assign(value=value, targets=others):
+            return all(map(is_constant, [value, *others])) or not binds(node).isdisjoint(needed)
+        case ast.AnnAssign(value=ast.expr() as value, target=target, annotation=annotation):
+            plain = all(map(is_constant, [value, target, annotation]))
+            return plain or not binds(node).isdisjoint(needed)
+        case ast.AugAssign(value=value, target=target, op=op):
+            plain = is_constant(value) and is_constant(target) and not _is_huge(op, target, value)
             return plain or not binds(node).isdisjoint(needed)
         case ast.Expr(value=ast.NamedExpr(value=value)):
             return is_constant(value) or not binds(node).isdisjoint(needed)
@@ -73,8 +76,10 @@ def is_constant(node: ast.expr | None) -> bool:
             return True
         case ast.Lambda(args=args):  # its body runs later; its defaults run now
             return all(map(is_constant, [*args.defaults, *args.kw_defaults]))
-        case ast.Attribute(value=value) | ast.Starred(value=value) | ast.FormattedValue(value=value):
+        case ast.Attribute(value=value) | ast.Starred(value=value):
             return is_constant(value)
+        case ast.FormattedValue(value=value, format_spec=spec):
+            return is_constant(value) and is_constant(spec)
         case ast.NamedExpr(value=value) | ast.UnaryOp(operand=value):
             return is_constant(value)
         case ast.Subscript(value=value, slice=index):

@@ -28,7 +28,7 @@ STATEMENT_SECONDS = 10.0  # one import or definition; a class body can hold anyt
 ALL_SECONDS = 40.0  # all of them: what takes long leaves less to the others, but never nothing
 
 _FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
-_FENCE = re.compile(r"^```.*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @dataclass
@@ -96,7 +96,7 @@ class _Loading:
         self.future, self.seconds = 0, ALL_SECONDS
 
     def best(self, name: str) -> _Found | None:
-        return max(self.found[name], key=lambda one: (one.rank, one.cell.number), default=None)
+        return max(reversed(self.found[name]), key=lambda one: one.rank, default=None)  # the last of equals
 
     def take(self, cells: list[Cell]) -> None:
         """Run the definitions of code cells; of other cells only where an answer is nowhere else."""
@@ -130,34 +130,43 @@ class _Loading:
         filename = f"<cell {cell.number}>"
         lines = [line + "\n" for line in cell.source.split("\n")]
         linecache.cache[filename] = (len(cell.source), None, lines, filename)
-        before = {name: self.namespace.get(name) for name in self.wanted}
+        known = {name: self.namespace.get(name) for name in self.wanted}
         for node in nodes:
             sentence = self._statement(cell, node, needed)
             if sentence:
                 sentences.append(sentence)
+            for name, before in known.items():
+                value = self.namespace.get(name)
+                if value is not before:
+                    known[name] = value
+                    self._defined(cell, node, name, value)
         for name in self.wanted:
-            value, own = self.namespace.get(name), cell.grade_id == name
-            made_by = _module_of(value)
-            if value is not before[name] and callable(value) and not made_by.startswith("cs_vl."):
-                defined = _definition(nodes, name)
-                rank = own or made_by == "__main__", defined is None or not _is_blank(defined), own
-                self.found[name].append(_Found(value, rank, cell, defined))
-                if self.best(name) is self.found[name][-1]:
-                    seen = needs.of([name]).difference(self.wanted)
-                    self.saw[name] = {n: self.namespace[n] for n in seen if n in self.namespace}
-            elif sentences and (own or _mentions(cell.source, name)):
+            best = self.best(name)
+            if best and best.cell is cell:
+                seen = needs.of([name]).difference(self.wanted)
+                self.saw[name] = {n: self.namespace[n] for n in seen if n in self.namespace}
+            in_it = any(one.cell is cell for one in self.found[name])
+            if sentences and not in_it and (cell.grade_id == name or _mentions(cell.source, name)):
                 self.problems[name] = sentences[0]
         if sentences and cell.grade_id not in self.wanted:
             self.notes.append(sentences[0])
 
+    def _defined(self, cell: Cell, node: ast.stmt, name: str, value: Any) -> None:
+        """Take down what a statement has made of an exercise's name, if it may be an answer."""
+        made_by = _module_of(value)
+        if callable(value) and not made_by.startswith("cs_vl."):
+            own, defined = cell.grade_id == name, _definition(node, name)
+            rank = own or made_by == "__main__", defined is None or not _is_blank(defined), own
+            self.found[name].append(_Found(value, rank, cell, defined))
+
     def _statement(self, cell: Cell, node: ast.stmt, needed: set[str]) -> str:
         """Run a statement if it is no story; a sentence if it fails."""
         try:
-            runs = keeps(node, needed)
+            kept = without_story(node, needed) if keeps(node, needed) else None
         except RecursionError:
             return f"Cell {cell.number}, line {node.lineno}: this is nested too deeply, and was left out"
-        if runs:
-            error = self.run(cell, without_story(node, needed))
+        if kept:
+            error = self.run(cell, kept)
             if error is None:
                 return ""
             if not (
@@ -182,7 +191,7 @@ class _Loading:
                 ast.Module([node], []), f"<cell {cell.number}>", "exec", flags=self.future, dont_inherit=True
             )
             self.future = code.co_flags & _FUTURE  # as in a notebook, it holds for the cells after
-            with _time_limit(min(STATEMENT_SECONDS, self.seconds / 4)):
+            with _time_limit(min(STATEMENT_SECONDS, max(self.seconds / 4, 0.01))):
                 exec(code, self.namespace)
         except BaseException as error:
             return error
@@ -209,10 +218,9 @@ class _Loading:
         """Say which definition counts where several differ."""
         written = [one for one in self.found[name] if one.is_written and one.node]
         if len(written) > 1 and len({ast.dump(one.node) for one in written if one.node}) > 1:
-            numbers = ", ".join(str(one.cell.number) for one in written)
-            self.notes.append(
-                f"{name} is defined in cells {numbers}: the one in cell {best.cell.number} counts."
-            )
+            cells = list(dict.fromkeys(str(one.cell.number) for one in written))
+            several = f"in cells {', '.join(cells)}" if len(cells) > 1 else "more than once"
+            self.notes.append(f"{name} is defined {several}: the one in cell {best.cell.number} counts.")
 
 
 def _harmless() -> dict[str, Callable]:
@@ -268,14 +276,10 @@ def _module_of(value: Any) -> str:
     return module if isinstance(module, str) else ""
 
 
-def _definition(nodes: Iterable[ast.stmt], name: str) -> Any:
-    """The last function or class of this name among top-level statements."""
-    found = None
-    for node in nodes:
-        for inner in ast.walk(node) if isinstance(node, ast.If | ast.Try) else [node]:
-            if isinstance(inner, DEFINITION) and inner.name == name:
-                found = inner
-    return found
+def _definition(node: ast.stmt, name: str) -> Any:
+    """The function or class of this name in a top-level statement."""
+    inside = ast.walk(node) if isinstance(node, ast.If | ast.Try) else [node]
+    return next((inner for inner in inside if isinstance(inner, DEFINITION) and inner.name == name), None)
 
 
 def _is_blank(node: Any) -> bool:

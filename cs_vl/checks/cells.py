@@ -4,6 +4,7 @@ Whatever the file holds, reading it ends soon and takes a bounded amount of memo
 anything is parsed.  What is whole in a damaged file is read; the notes say what is not.
 """
 
+import heapq
 import json
 import re
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_FILE_BYTES = 64 * 2**20
-MAX_VALUES = 8_000_000  # of JSON: each takes up to some 100 bytes of memory, however short it is in the file
+MAX_VALUES = 10_000_000  # of JSON: each takes some 60 bytes of memory, however short it is in the file
 MAX_CELLS = 5_000
 MAX_CELL_CHARACTERS = 200_000
 MAX_CHARACTERS = 2_000_000  # of all cells together
@@ -34,7 +35,7 @@ class Unreadable(ValueError):
     """A file that is no notebook; the message is one sentence for the student and the TA."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Cell:
     """One cell: its number from 1, its source, and nbgrader's grade id where it has one."""
 
@@ -73,8 +74,7 @@ def read_submission(path: Path) -> Submission:
             f"{name} is a {'script' if is_script else 'notebook'} by what it holds, and was read as one"
         )
     raw = _script_cells(text, name) if is_script else _notebook_cells(text, name, notes)
-    cells = [_cell(number, data) for number, data in enumerate(raw, start=1)]
-    return Submission(_within_limits(cells, notes), notes)
+    return Submission(_within_limits(raw, notes), notes)
 
 
 def _bytes(path: Path, name: str) -> bytes:
@@ -116,7 +116,8 @@ _PYTHON = re.compile(r"^(# ?%%|import \w|from \w[\w.]* import |def \w+\(|class \
 
 
 def _notebook_cells(text: str, name: str, notes: list[str]) -> list[Any]:
-    if _values(text) > MAX_VALUES and _values(_STRING.sub("0", text)) > MAX_VALUES:
+    strings = text.count('"') - text.count('\\"')
+    if _values(text) > MAX_VALUES and (strings > MAX_VALUES or _values(_STRING.sub("0", text)) > MAX_VALUES):
         raise Unreadable(f"{name} holds more than {MAX_VALUES:,} values: clear all outputs and save it again")
     try:
         notebook = _DECODER.decode(text)
@@ -142,8 +143,8 @@ def _notebook_cells(text: str, name: str, notes: list[str]) -> list[Any]:
 
 
 def _values(text: str) -> int:
-    """At least the number of values in a JSON text."""
-    return text.count(",") + text.count("[") + text.count("{")
+    """At least the number of values in a JSON text; an object takes the memory of four."""
+    return text.count(",") + text.count("[") + 4 * text.count("{")
 
 
 def _whole_cells(text: str) -> Iterator[dict[str, Any]]:
@@ -203,16 +204,18 @@ def _plain(source: str) -> str:
     return source.encode("utf-8", errors="replace").decode()
 
 
-def _within_limits(cells: list[Cell], notes: list[str]) -> list[Cell]:
+def _within_limits(raw: list[Any], notes: list[str]) -> list[Cell]:
     """The cells that are read: those of nbgrader and code first, where they are too many or too long."""
+    cells = (_cell(number, data) for number, data in enumerate(raw, start=1))
 
     def matters(cell: Cell) -> tuple[bool, bool, int]:
         return not cell.grade_id, cell.kind != "code", cell.number
 
-    kept = cells
-    if len(cells) > MAX_CELLS:
-        kept = sorted((c for c in cells if c.source.strip() or c.grade_id), key=matters)[:MAX_CELLS]
-        notes.append(f"{len(kept):,} of {len(cells):,} cells were read; the others are empty, or too many")
+    if len(raw) <= MAX_CELLS:
+        kept = list(cells)
+    else:
+        kept = heapq.nsmallest(MAX_CELLS, (c for c in cells if c.source.strip() or c.grade_id), key=matters)
+        notes.append(f"{len(kept):,} of {len(raw):,} cells were read; the others are empty, or too many")
     left = MAX_CHARACTERS
     for cell in sorted(kept, key=matters):
         most = min(left, MAX_CELL_CHARACTERS)

@@ -14,7 +14,6 @@ import shutil
 import time
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -22,6 +21,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import yaml
 
 from cs_vl.checks.cells import MAX_FILE_BYTES, printable
+from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
 
 SUFFIXES = (".ipynb", ".py")
 METADATA = "submission_metadata.yml"
@@ -150,7 +150,7 @@ def find_submissions(
         folder = source
     elif not source.exists():
         raise BadInput(f"there is no {source}: a folder of submissions or a zip file is expected")
-    elif zipfile.is_zipfile(source):
+    elif source.is_file() and zipfile.is_zipfile(source):
         folder = _unpack(source, scratch, remarks)
     else:
         raise BadInput(f"{source} is neither a folder of submissions nor a zip file")
@@ -200,7 +200,7 @@ def _one(
 def _rank(path: Path | None, assignment: str) -> tuple[bool, bool, bool]:
     if path is None:
         return False, False, False
-    return True, path.suffix.lower() == ".ipynb", assignment in path.stem
+    return True, kind_of(path.name) == ".ipynb", assignment in path.stem
 
 
 def _some(names: list[str], most: int = 5) -> str:
@@ -222,11 +222,11 @@ def _class_folder(folder: Path, assignment: str) -> Path:
             folder = folder / "submitted"
             continue
         entries = _visible(folder)
-        if len(entries) != 1 or not entries[0].is_dir() or (entries[0] / assignment).is_dir():
+        if len(entries) != 1 or not _is_folder(entries[0]) or (entries[0] / assignment).is_dir():
             return folder
         inside = _visible(entries[0])
         folders = [p for p in inside if p.is_dir()]
-        files = [p.name for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
+        files = [p.name for p in inside if kind_of(p.name) and p.is_file()]
         several = len(folders) > 1 and not files
         if not (
             METADATA in (p.name for p in inside)
@@ -248,7 +248,7 @@ def _folders(folder: Path, assignment: str, remarks: list[str]) -> Iterator[Cand
             remarks.append(f"{printable(entry.name)} is a link, and was not followed")
         elif entry.is_dir():
             inner = entry / assignment
-            own = os.path.isdir(inner)
+            own = _is_folder(inner)
             # In nbgrader's layout other folders inside are other assignments.
             files = _notebooks(inner if own else entry, deep=own or not nbgrader)
             if nbgrader and not own and not files:
@@ -257,15 +257,15 @@ def _folders(folder: Path, assignment: str, remarks: list[str]) -> Iterator[Cand
                 yield _chosen([entry.name], files, assignment)
         elif match := CANVAS.match(entry.name):
             notes = ["handed in late (Canvas)"] if match["late"] else []
-            readable = entry.suffix.lower() in SUFFIXES
+            readable = bool(kind_of(entry.name))
             if not readable:
                 notes.append(f"{printable(match['file'])} is no notebook")
             path = entry if readable else None
             yield Candidate([match["id"], match["name"]], path, match["name"], notes, float(match["number"]))
-        elif entry.suffix.lower() in SUFFIXES:
-            name = re.escape(assignment)
-            student = re.sub(rf"^{name}[_\-. ]*|[_\-. ]*{name}$", "", entry.stem)
-            yield Candidate([student or entry.stem], entry, newest=entry.stat().st_mtime)
+        elif kind := kind_of(entry.name):
+            name, stem = re.escape(assignment), entry.name[: entry.name.lower().rindex(kind)]
+            student = re.sub(rf"^{name}[_\-. ]*|[_\-. ]*{name}$", "", stem)
+            yield Candidate([student or stem or entry.name], entry, newest=entry.stat().st_mtime)
         else:
             left_out.append(printable(entry.name))
     if left_out:
@@ -278,7 +278,7 @@ def _gradescope(folder: Path, assignment: str, remarks: list[str]) -> Iterator[C
         entries = yaml.load((folder / METADATA).read_text(encoding="utf-8"), _Plain)
         if not isinstance(entries, dict):
             raise yaml.YAMLError
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
         raise BadInput(f"{METADATA} of the Gradescope export can't be read: export it again") from error
     for inside in _visible(folder):
         if inside.name != METADATA and inside.name not in map(str, entries):
@@ -288,19 +288,27 @@ def _gradescope(folder: Path, assignment: str, remarks: list[str]) -> Iterator[C
         inside = folder / str(name)
         plain = inside.name == str(name) and inside.is_dir() and not inside.is_symlink()
         files = _notebooks(inside) if plain else []
-        if inside.name == str(name) and inside.is_file() and inside.suffix.lower() in SUFFIXES:
+        if inside.name == str(name) and inside.is_file() and kind_of(inside.name):
             files = [inside]
-        people = entry.get(":submitters") if isinstance(entry, dict) else None
-        people = [p for p in people if isinstance(p, dict)] if isinstance(people, list) else []
-        group = [str(p.get(":name") or p.get(":sid") or p.get(":email")) for p in people]
+        submitters = entry.get(":submitters") if isinstance(entry, dict) else None
+        people = [_texts(p) for p in submitters] if isinstance(submitters, list) else []
+        people = [person for person in people if person]
+        group = [person.get(":name") or person.get(":sid") or person[":email"] for person in people]
         for person in people or [{}]:
-            keys = [str(person[key]) for key in (":sid", ":email", ":name") if person.get(key)]
+            keys = list(person.values())
             found = _chosen(keys or [str(name)], files, assignment)
-            found.name = str(person.get(":name") or "")
+            found.name = person.get(":name", "")
             found.newest = float(re.sub(r"\D", "", str(name))[:15] or 0)  # the submission's number
             if len(people) > 1:
                 found.notes.append(printable(f"handed in by a group: {', '.join(group)}"))
             yield found
+
+
+def _texts(person: object) -> dict[str, str]:
+    """What the metadata say of a person; anything but texts and numbers is passed over."""
+    keys = (":sid", ":email", ":name") if isinstance(person, dict) else ()
+    said = {key: person.get(key) for key in keys}  # type: ignore[attr-defined]
+    return {key: str(value)[:200] for key, value in said.items() if value and isinstance(value, str | int)}
 
 
 class _Plain(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -317,23 +325,36 @@ def _chosen(keys: list[str], files: list[Path], assignment: str) -> Candidate:
     return Candidate(keys, path, "", notes, path.stat().st_mtime)
 
 
+def kind_of(name: str) -> str:
+    """ ".ipynb" or ".py" by a file's name, or nothing; browsers add .txt or .json to what they download."""
+    name = re.sub(r"(?<=\.ipynb)\.(txt|json)$", "", name.lower())
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _notebooks(folder: Path, deep: bool = True) -> list[Path]:
     found = []
     for path in folder.rglob("*") if deep else folder.glob("*"):
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and not path.is_symlink() and path.is_file():
+        if kind_of(path.name) and not hidden and not path.is_symlink() and path.is_file():
             found.append(path)
     return sorted(found)
 
 
 def choose(files: list[Path], assignment: str) -> tuple[Path, list[str]]:
-    """The one to grade of a student's files: named like the assignment, a notebook, the newest."""
+    """The one to grade of a student's files: with answers, named like the assignment, a notebook, the newest."""
+    if len(files) == 1:
+        return files[0], []
 
-    def rank(path: Path) -> tuple[bool, bool, bool, float]:
+    def rank(path: Path) -> tuple[bool, bool, bool, bool, float]:
         return (
+            _has_answers(path, assignment),
             path.stem == assignment,
             assignment in path.stem,
-            path.suffix.lower() == ".ipynb",
+            kind_of(path.name) == ".ipynb",
             path.stat().st_mtime,
         )
 
@@ -342,6 +363,16 @@ def choose(files: list[Path], assignment: str) -> tuple[Path, list[str]]:
     return best, [
         f"several files: {printable(best.name)} is graded, {_some(others)} left out"
     ] if others else []
+
+
+def _has_answers(path: Path, assignment: str) -> bool:
+    """Whether a file seems to define some exercise: neither a blank copy nor something else."""
+    if assignment not in ASSIGNMENTS or path.stat().st_size > MAX_BYTES:
+        return False
+    data = path.read_bytes()
+    names = [exercise.name.encode() for exercise in load_assignment(assignment).exercises]
+    defined = sum(re.search(rb"(def|class) %s\b" % name, data) is not None for name in names)
+    return defined > data.count(b"raise NotImplementedError")
 
 
 # --- zips --------------------------------------------------------------------------------------------------
@@ -377,7 +408,9 @@ def _unpack(source: Path, scratch: Path, remarks: list[str]) -> Path:
                 problem = _unpack_one(archive, member, inside, target, fits)
                 if problem:
                     remarks.append(f"{printable(str(inside))} in {source.name} {problem}")
-    except (zipfile.BadZipFile, OSError) as error:
+    except BadInput:
+        raise
+    except Exception as error:  # zipfile raises a dozen kinds over a damaged file
         raise BadInput(f"{source} can't be read as a zip file: download it again") from error
     return target
 
@@ -394,7 +427,7 @@ def _unpack_one(
         return "leads out of the folder, and was left out"
     path = target.joinpath(*inside.parts)
     try:
-        if inside.suffix.lower() not in SUFFIXES and inside.name != METADATA:
+        if not kind_of(inside.name) and inside.name != METADATA:
             # Its place is kept, so that whoever handed in nothing else is listed.
             target.joinpath(*inside.parts[:-1][:3]).mkdir(parents=True, exist_ok=True)
             if len(inside.parts) == 1 or CANVAS.match(inside.name):
@@ -410,6 +443,8 @@ def _unpack_one(
         with contextlib.suppress(ValueError, OverflowError, OSError):
             when = time.mktime((*member.date_time, 0, 0, -1))
             os.utime(path, (when, when))
-    except (OSError, RuntimeError, NotImplementedError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (
+        Exception
+    ):  # as above: zlib's, lzma's, zipfile's own, memory for a dictionary that is announced ...
         return "is damaged or encrypted, and could not be unpacked"
     return ""

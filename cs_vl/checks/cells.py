@@ -206,12 +206,13 @@ def _plain(source: str) -> str:
 
 def _within_limits(raw: list[Any], notes: list[str]) -> list[Cell]:
     """The cells that are read: those of nbgrader and code first, where they are too many or too long."""
-    cells = (_cell(number, data) for number, data in enumerate(raw, start=1))
+    few = len(raw) <= MAX_CELLS
+    cells = (_cell(number, data) for number, data in enumerate(raw, 1) if few or isinstance(data, dict))
 
     def matters(cell: Cell) -> tuple[bool, bool, int]:
         return not cell.grade_id, cell.kind != "code", cell.number
 
-    if len(raw) <= MAX_CELLS:
+    if few:
         kept = list(cells)
     else:
         kept = heapq.nsmallest(MAX_CELLS, (c for c in cells if c.source.strip() or c.grade_id), key=matters)

@@ -12,6 +12,8 @@ import nbformat
 import pytest
 
 from autograder.build.sample_class import FOLDER
+from autograder.grade import Grader
+from autograder.reader import Found
 from cs_vl.checks import cells as cells_module
 from cs_vl.checks.cells import MAX_CELLS, MAX_VALUES, Submission, Unreadable, read_submission
 from cs_vl.checks.load import load
@@ -497,3 +499,65 @@ def test_a_picture_pasted_into_a_written_answer_leaves_its_text(read):
     submission = read(notebook)
     cell = next(c for c in submission.cells if c.grade_id.startswith("written-"))
     assert cell.source.startswith("My answer.") and "only its first 200,000 characters" in submission.notes[0]
+
+
+# --- graded for real ---------------------------------------------------------------------------------------
+
+
+def in_markdown(notebook: dict) -> dict:
+    code_of(notebook, "siglip_loss")["cell_type"] = "markdown"
+    return notebook
+
+
+def pasted_elsewhere(notebook: dict) -> dict:
+    """The answer in a cell of its own, at the end, without its decorator; the blank is still there."""
+    cell = code_of(notebook, "recall_at_k")
+    answer = "".join(cell["source"])
+    cell["source"] = "@exercise\ndef recall_at_k(similarity, relevant, k):\n    raise NotImplementedError()"
+    notebook["cells"].append(
+        {"cell_type": "code", "source": answer.replace("@exercise\n", ""), "metadata": {}}
+    )
+    return notebook
+
+
+def with_a_story(notebook: dict) -> dict:
+    """Loops, magics and other uses of the answers' own names, all around."""
+    story = [
+        "%%bash\nrm -rf /", "!pip install x \\\n  y", "%%time\nwhile True:\n    pass", "F = 5\nnp = None\nmath = torch = 3",
+        "model = CLIP(input('which?'))\nawait model", "recall_at_k = recall_at_k(1, 2, 3)", "x = [f for f in iter(int, 1)]",
+        "def helper(:", "from nothing import everything", "class A:\n    raise SystemExit",
+    ]  # fmt: skip
+    cells = [{"cell_type": "code", "source": source, "metadata": {}} for source in story]
+    notebook["cells"] = cells + notebook["cells"] + cells
+    return notebook
+
+
+GRADED = {
+    "utf-16": lambda: json.dumps(tree()).encode("utf-16"),
+    "nbformat 3": lambda: nbformat.v3.writes(nbformat.convert(nbformat.reads(TEXT, as_version=4), 3)),
+    "no metadata": lambda: json.dumps(edited(without_metadata)),
+    "all twice": lambda: json.dumps(tree() | {"cells": tree()["cells"] * 2}),
+    "backwards": lambda: json.dumps(tree() | {"cells": tree()["cells"][::-1]}),
+    "markdown": lambda: json.dumps(in_markdown(tree())),
+    "elsewhere": lambda: json.dumps(pasted_elsewhere(tree())),
+    "story": lambda: json.dumps(with_a_story(tree())),
+    "percent script": script,
+    "script without cells": plain_script,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("what", GRADED)
+def test_full_points(what, tmp_path, results):
+    path = tmp_path / "handed_in.ipynb"
+    data = GRADED[what]()
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    result = results.grade(Found("ada", path))
+    assert [(v.exercise, v.sentence) for v in result.verdicts if not v.passed] == [], result.notes
+    assert result.points == sum(exercise.points for exercise in A2.exercises)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Grader:
+    return Grader(A2, tmp_path_factory.mktemp("results"))

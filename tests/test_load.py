@@ -465,6 +465,11 @@ def test_helpers_of_another_answer_are_not_mixed_up():
     assert (loaded.answer("g")(), loaded.answer("f")(), loaded.answer("g")()) == (1, 2, 1)
 
 
+def test_an_answer_finds_itself_whatever_has_its_name_later():
+    first = "class A:\n    def g(self):\n        return 3\nclass f(A):\n    def g(self):\n        return super(f, self).g()"
+    assert load(cells(first, "from cs_vl.exercise import exercise as f"), ["f"]).answer("f")().g() == 3
+
+
 def test_lines_of_a_traceback_are_the_cells_own():
     import traceback
 

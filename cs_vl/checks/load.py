@@ -43,8 +43,9 @@ class Loaded:
     saw: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def answer(self, name: str) -> Any:
-        """An answer, with the globals in place that it was written with."""
+        """An answer, with the globals in place that it was written with, itself among them."""
         self.namespace.update(self.saw.get(name, {}))
+        self.namespace[name] = self.answers[name]
         return self.answers[name]
 
 

@@ -534,7 +534,7 @@ def with_a_story(notebook: dict) -> dict:
 
 GRADED = {
     "utf-16": lambda: json.dumps(tree()).encode("utf-16"),
-    "nbformat 3": lambda: nbformat.v3.writes(nbformat.convert(nbformat.reads(TEXT, as_version=4), 3)),
+    "nbformat 3": lambda: json.dumps(nbformat.convert(nbformat.reads(TEXT, as_version=4), 3)),
     "no metadata": lambda: json.dumps(edited(without_metadata)),
     "all twice": lambda: json.dumps(tree() | {"cells": tree()["cells"] * 2}),
     "backwards": lambda: json.dumps(tree() | {"cells": tree()["cells"][::-1]}),

@@ -73,9 +73,7 @@ class _Found:
     """A definition of an exercise; the one of the highest rank is the answer."""
 
     value: Any
-    rank: tuple[
-        bool, bool, bool
-    ]  # defined here (not imported); written (no blank); in the exercise's own cell
+    rank: tuple[bool, bool, bool]  # defined here, not imported; written, no blank; in its own cell
     cell: Cell
     node: ast.stmt | None
 
@@ -83,21 +81,25 @@ class _Found:
     def is_written(self) -> bool:
         return self.rank[:2] == (True, True)
 
+    @property
+    def text(self) -> list[str]:
+        """Its source, however it is laid out."""
+        lines = self.cell.source.split("\n")
+        return "\n".join(lines[self.node.lineno - 1 : self.node.end_lineno]).split() if self.node else []
+
 
 class _Loading:
     """A load under way."""
 
     def __init__(self, namespace: dict[str, Any], wanted: list[str]):
         self.namespace, self.wanted = namespace, wanted
-        self.found: dict[str, list[_Found]] = {name: [] for name in wanted}
+        self.best: dict[str, _Found] = {}
+        self.written: dict[str, list[_Found]] = {name: [] for name in wanted}
         self.saw: dict[str, dict[str, Any]] = {}
         self.problems: dict[str, str] = {}
         self.notes: list[str] = []
         self.skipped: set[str] = set()  # names that the story would have given a meaning to
         self.future, self.seconds = 0, ALL_SECONDS
-
-    def best(self, name: str) -> _Found | None:
-        return max(reversed(self.found[name]), key=lambda one: one.rank, default=None)  # the last of equals
 
     def take(self, cells: list[Cell]) -> None:
         """Run the definitions of code cells; of other cells only where an answer is nowhere else."""
@@ -110,7 +112,7 @@ class _Loading:
         for cell in cells:
             if cell.kind == "code":
                 continue
-            missing = {n for n in self.wanted if not ((best := self.best(n)) and best.is_written)}
+            missing = [name for name in self.wanted if not self.written[name]]
             if not any(_mentions(cell.source, name) for name in missing):
                 continue
             source = "\n".join(_FENCE.findall(cell.source)) or cell.source
@@ -118,8 +120,8 @@ class _Loading:
             nodes, _ = statements(cell)
             needs = Needs([*nodes, *everything])
             self._cell(cell, nodes, [], needs, needs.of(self.wanted))
-            for name in sorted(missing):
-                if (best := self.best(name)) and best.is_written:
+            for name in missing:
+                if self.written[name]:
                     self.notes.append(
                         f"Cell {cell.number} is no code cell, but holds {name}, which was read as code: "
                         "turn it into a code cell."
@@ -132,6 +134,7 @@ class _Loading:
         lines = [line + "\n" for line in cell.source.split("\n")]
         linecache.cache[filename] = (len(cell.source), None, lines, filename)
         known = {name: self.namespace.get(name) for name in self.wanted}
+        made = set()
         for node in nodes:
             sentence = self._statement(cell, node, needed)
             if sentence:
@@ -140,25 +143,29 @@ class _Loading:
                 value = self.namespace.get(name)
                 if value is not before:
                     known[name] = value
-                    self._defined(cell, node, name, value)
+                    made.add(name)
+                    self._take_down(cell, node, name, value)
         for name in self.wanted:
-            best = self.best(name)
-            if best and best.cell is cell:
+            if name in self.best and self.best[name].cell is cell:
                 seen = needs.of([name]).difference(self.wanted)
                 self.saw[name] = {n: self.namespace[n] for n in seen if n in self.namespace}
-            in_it = any(one.cell is cell for one in self.found[name])
-            if sentences and not in_it and (cell.grade_id == name or _mentions(cell.source, name)):
+            elif sentences and name not in made and (cell.grade_id == name or _mentions(cell.source, name)):
                 self.problems[name] = sentences[0]
         if sentences and cell.grade_id not in self.wanted:
             self.notes.append(sentences[0])
 
-    def _defined(self, cell: Cell, node: ast.stmt, name: str, value: Any) -> None:
+    def _take_down(self, cell: Cell, node: ast.stmt, name: str, value: Any) -> None:
         """Take down what a statement has made of an exercise's name, if it may be an answer."""
         made_by = _module_of(value)
-        if callable(value) and not made_by.startswith("cs_vl."):
-            own, defined = cell.grade_id == name, _definition(node, name)
-            rank = own or made_by == "__main__", defined is None or not _is_blank(defined), own
-            self.found[name].append(_Found(value, rank, cell, defined))
+        if not callable(value) or made_by.startswith("cs_vl."):
+            return
+        own, defined = cell.grade_id == name, _definition(node, name)
+        rank = own or made_by == "__main__", defined is None or not _is_blank(defined), own
+        found = _Found(value, rank, cell, defined)
+        if name not in self.best or rank >= self.best[name].rank:
+            self.best[name] = found
+        if found.is_written:
+            self.written[name].append(found)
 
     def _statement(self, cell: Cell, node: ast.stmt, needed: set[str]) -> str:
         """Run a statement if it is no story; a sentence if it fails."""
@@ -203,7 +210,7 @@ class _Loading:
     def loaded(self) -> Loaded:
         loaded = Loaded(self.namespace, problems=self.problems, notes=self.notes)
         for name in self.wanted:
-            best = self.best(name)
+            best = self.best.get(name)
             # Where a blank is all there is, what is wrong with a try elsewhere tells more.
             if best and (best.is_written or name not in self.problems):
                 loaded.answers[name] = best.value
@@ -217,8 +224,8 @@ class _Loading:
 
     def _tell_of_others(self, name: str, best: _Found) -> None:
         """Say which definition counts where several differ."""
-        written = [one for one in self.found[name] if one.is_written and one.node]
-        if len(written) > 1 and len({ast.dump(one.node) for one in written if one.node}) > 1:
+        written = [one for one in self.written[name] if one.node]
+        if any(one.text != written[0].text for one in written[1:]):
             cells = list(dict.fromkeys(str(one.cell.number) for one in written))
             several = f"in cells {', '.join(cells)}" if len(cells) > 1 else "more than once"
             self.notes.append(f"{name} is defined {several}: the one in cell {best.cell.number} counts.")
@@ -288,11 +295,15 @@ def _is_blank(node: Any) -> bool:
     for inner in node.body:
         if isinstance(inner, ast.Return):
             return False
-        if isinstance(inner, ast.Raise) and "NotImplementedError" in ast.dump(inner):
+        if isinstance(inner, ast.Raise) and any(map(_is_not_implemented, ast.walk(inner))):
             return True
         if isinstance(node, ast.ClassDef) and isinstance(inner, DEFINITION) and _is_blank(inner):
             return True
     return False
+
+
+def _is_not_implemented(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "NotImplementedError"
 
 
 def _mentions(source: str, name: str) -> bool:

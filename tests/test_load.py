@@ -358,6 +358,11 @@ def test_a_syntax_error_in_a_long_cell_costs_its_own_definition():
     loaded = load(cells(source), ["f", "g", "h"])
     assert loaded.answer("f")() == 3 and loaded.answer("h")() == 2
     assert list(loaded.problems) == ["g"] and "Cell 1, line 6 is not Python" in loaded.problems["g"]
+    loaded = load(
+        cells(textwrap.dedent(source) + "\nclass k\n    pass\ndef f(x: Undefined): pass"), ["f", "g", "k"]
+    )
+    assert "line 14" in loaded.problems["k"]
+    assert "line 6" in loaded.problems["g"] and loaded.answer("f")() == 3
 
 
 def test_another_language_is_no_python():

@@ -107,8 +107,8 @@ class _Loading:
         everything = [node for _, nodes, _ in code for node in nodes]
         needs = Needs(everything)
         needed = needs.of(self.wanted)
-        for cell, nodes, sentences in code:
-            self._cell(cell, nodes, sentences, needs, needed)
+        for cell, nodes, failures in code:
+            self._cell(cell, nodes, failures, needs, needed)
         for cell in cells:
             if cell.kind == "code":
                 continue
@@ -128,7 +128,12 @@ class _Loading:
                     )
 
     def _cell(
-        self, cell: Cell, nodes: list[ast.stmt], sentences: list[str], needs: Needs, needed: set[str]
+        self,
+        cell: Cell,
+        nodes: list[ast.stmt],
+        failures: list[tuple[str, str]],
+        needs: Needs,
+        needed: set[str],
     ) -> None:
         filename = f"<cell {cell.number}>"
         lines = [line + "\n" for line in cell.source.split("\n")]
@@ -138,7 +143,7 @@ class _Loading:
         for node in nodes:
             sentence = self._statement(cell, node, needed)
             if sentence:
-                sentences.append(sentence)
+                failures.append(("".join(lines[node.lineno - 1 : node.end_lineno]), sentence))
             for name, before in known.items():
                 value = self.namespace.get(name)
                 if value is not before:
@@ -149,10 +154,12 @@ class _Loading:
             if name in self.best and self.best[name].cell is cell:
                 seen = needs.of([name]).difference(self.wanted)
                 self.saw[name] = {n: self.namespace[n] for n in seen if n in self.namespace}
-            elif sentences and name not in made and (cell.grade_id == name or _mentions(cell.source, name)):
-                self.problems[name] = sentences[0]
-        if sentences and cell.grade_id not in self.wanted:
-            self.notes.append(sentences[0])
+            elif name not in made:
+                said = [sentence for source, sentence in failures if _mentions(source, name)]
+                if said or (failures and cell.grade_id == name):
+                    self.problems[name] = said[0] if said else failures[0][1]
+        if failures and cell.grade_id not in self.wanted:
+            self.notes.append(failures[0][1])
 
     def _take_down(self, cell: Cell, node: ast.stmt, name: str, value: Any) -> None:
         """Take down what a statement has made of an exercise's name, if it may be an answer."""

@@ -46,8 +46,8 @@ def parse(source: str) -> ast.Module:
     return ast.parse("\n".join(lines))
 
 
-def statements(cell: Cell) -> tuple[list[ast.stmt], list[str]]:
-    """The statements of a cell, and a sentence for each part of it that is not Python.
+def statements(cell: Cell) -> tuple[list[ast.stmt], list[tuple[str, str]]]:
+    """The statements of a cell, and (source, sentence) for each part of it that is not Python.
 
     A syntax error costs the function or class that it stands in, not others: a script may be one cell.
     """
@@ -56,15 +56,15 @@ def statements(cell: Cell) -> tuple[list[ast.stmt], list[str]]:
     except UNREADABLE as error:
         blocks = _blocks(cell.source)
         if not 1 < len(blocks) <= MAX_BLOCKS:
-            return [], [_not_python(cell, error)]
+            return [], [(cell.source, _not_python(cell, error))]
     body: list[ast.stmt] = []
-    sentences = []
+    failures = []
     for block in blocks:
         try:
             body += parse(block).body
         except UNREADABLE as error:
-            sentences.append(_not_python(cell, error))
-    return body, sentences
+            failures.append((block, _not_python(cell, error)))
+    return body, failures
 
 
 def _blocks(source: str) -> list[str]:

@@ -361,7 +361,7 @@ def test_a_syntax_error_in_a_long_cell_costs_its_own_definition():
     loaded = load(
         cells(textwrap.dedent(source) + "\nclass k\n    pass\ndef f(x: Undefined): pass"), ["f", "g", "k"]
     )
-    assert "line 14" in loaded.problems["k"]
+    assert "line 13" in loaded.problems["k"]
     assert "line 6" in loaded.problems["g"] and loaded.answer("f")() == 3
 
 

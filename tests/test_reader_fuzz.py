@@ -223,9 +223,9 @@ def run(seeds: range, folder: Path, one: Callable[[int, Path], str]) -> Counter[
 
 
 def test_a_few_hundred_mutated_files(tmp_path):
-    came = run(range(200), tmp_path, attempt)
+    came = run(range(150), tmp_path, attempt)
     assert (
-        came["whole"] > 20 and came["in part"] > 20 and came["unreadable"] > 3
+        came["whole"] > 15 and came["in part"] > 15 and came["unreadable"] > 3
     )  # the mutations are neither mild nor wild
 
 

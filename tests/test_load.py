@@ -241,7 +241,10 @@ def test_story_does_not_run(story):
 @pytest.mark.parametrize("story", ["model = train()", "x = [train() for _ in range(3)]", "n += train()"])
 def test_what_an_answer_does_not_read_is_story(story):
     """Not even where its own variables, or attributes, have such a name; nor where a helper of the story reads it."""
-    names = "def f(model=0):\n    x = n = 3\n    return x or n.model or n.x\n"
+    names = (
+        "class A:\n    model = x = n = 1\n    y = model + x + n\n"
+        "def f(model=0):\n    x = n = 3\n    return A and x or n.model or n.x\n"
+    )
     assert value(HANG, story, names, "def show():\n    return model, x, n") == 3
 
 

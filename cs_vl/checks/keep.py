@@ -168,7 +168,9 @@ def reads(node: ast.stmt) -> set[str]:
         return names
     while codes:
         code = codes.pop()
-        names |= {i.argval for i in dis.get_instructions(code) if i.opname in _GLOBAL}
+        instructions = list(dis.get_instructions(code))
+        own = {i.argval for i in instructions if i.opname == "STORE_NAME"}  # of a class body
+        names |= {i.argval for i in instructions if i.opname in _GLOBAL} - own
         codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
     return names
 

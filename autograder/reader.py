@@ -260,11 +260,16 @@ def _folders(folder: Path, assignment: str, scratch: Path, remarks: list[str]) -
         elif match := CANVAS.match(entry.name):
             notes = ["handed in late (Canvas)"] if match["late"] else []
             path = entry if kind_of(entry.name) else None
-            if entry.suffix.lower() == ".zip":
-                path, more = choose(_notebooks_of_zip(entry, scratch, remarks), assignment)
+            if entry.suffix.lower() == ".zip" and (inside := _notebooks_of_zip(entry, scratch, remarks)):
+                path, more = choose(inside, assignment)
                 notes += more
             elif not path:
-                notes.append(f"{printable(match['file'])} is no notebook")
+                what = (
+                    "holds no notebook that can be read"
+                    if entry.suffix.lower() == ".zip"
+                    else "is no notebook"
+                )
+                notes.append(f"{printable(match['file'])} {what}")
             yield Candidate([match["id"], match["name"]], path, match["name"], notes, float(match["number"]))
         elif kind := kind_of(entry.name):
             name, stem = re.escape(assignment), entry.name[: entry.name.lower().rindex(kind)]
@@ -328,7 +333,7 @@ def _chosen(keys: list[str], files: list[Path], assignment: str) -> Candidate:
 
 
 def kind_of(name: str) -> str:
-    """ ".ipynb" or ".py" by a file's name, or nothing; browsers add .txt or .json to what they download."""
+    """A file's kind by its name: .ipynb, .py or nothing; browsers add .txt or .json to what they download."""
     name = re.sub(r"(?<=\.ipynb)\.(txt|json)$", "", name.lower())
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
 

@@ -599,7 +599,7 @@ def test_a_zip_in_a_students_zip_stays_closed(tmp_path, find):
     middle = zip_bytes(tmp_path, {"inner.zip": inner})
     find(zipped(tmp_path / "c.zip", {"lovelace_11_22_hw.zip": middle, "b_1_2_x.py": ""}))
     assert find.found["11"].path is None
-    assert find.found["11"].notes == ["there is no notebook in what was handed in"]
+    assert find.found["11"].notes == ["hw.zip holds no notebook that can be read"]
     assert any("inner.zip" in remark and "stays closed" in remark for remark in find.remarks)
 
 

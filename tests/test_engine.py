@@ -15,9 +15,11 @@ from cs_vl.checks.card import html, text
 from cs_vl.checks.cells import Cell, Unreadable, read_submission
 from cs_vl.checks.compare import compare
 from cs_vl.checks.judge import StageCases, judge
-from cs_vl.checks.load import keeps, load, parse
+from cs_vl.checks.keep import keeps
+from cs_vl.checks.load import load
 from cs_vl.checks.probes import number
 from cs_vl.checks.run import Outcome, isolated, run_probe
+from cs_vl.checks.source import parse
 from cs_vl.checks.spec import Assignment, Exercise, Stage, load_assignment
 from cs_vl.checks.submission import Submitted
 from cs_vl.checks.visible import judge_here

@@ -89,6 +89,7 @@ class Walled(StudentProcess):
         self._exercise: Channel | None = None
         self._code: int | None = None  # how the exercise's process ended
         self._reason = ""
+        self._lost = False
         self._server: Server | None = None
         for attempt in (1, 2):  # a server that somebody has killed is no reason to stop
             server = pool.take()
@@ -146,8 +147,15 @@ class Walled(StudentProcess):
         return True
 
     def cause(self) -> Outcome:
+        """What to say of a process that died.
+
+        Raises:
+            NoWorker: it is the warm process that is gone, which no student's code can reach: a fault of ours.
+        """
         if self._code is None:
             self._end()
+        if self._lost:
+            raise NoWorker("the warm process behind the walls was killed: grade again")
         if self._reason == "memory":
             most = self._pool.limits.memory
             return Outcome(
@@ -164,8 +172,10 @@ class Walled(StudentProcess):
             used = server.end()
         except OSError:
             server.close()
+            self._lost = True
             return
-        self.cpu_seconds, self.peak_mb, self._reason = used.cpu_seconds, used.peak_mb, used.reason
+        self.cpu_seconds, self.peak_mb = used.cpu_seconds, used.peak_mb
+        self._reason, self._code = used.reason, used.code
         self._pool.give_back(server)
         self.broken = True
 

@@ -130,7 +130,7 @@ return right(x, axis)
 
 LOADING = _attacks(
     "resources, while loading",
-    ("loop at import", "class Loop:\n    while True:\n        try:\n            while True: pass\n        except BaseException: pass", "timeout", "definitions alone did not load in 3 seconds"),
+    ("loop at import", "class Loop:\n    while True:\n        try:\n            while True: pass\n        except BaseException: pass", "timeout", "definitions alone did not load in 6 seconds"),
     ("fork bomb at import", "class Bomb:\n    while True:\n        try: os.fork()\n        except OSError: pass", "timeout", "definitions"),
     ("memory at import", "class Hoard:\n    for _ in range(6):\n        if os.fork() == 0:\n            held = bytearray(b'x') * (100 * 2**20)\n            time.sleep(60)\n    time.sleep(60)", "out of memory", "definitions were loaded.*memory"),
     ("crash at import", "class Crash:\n    ctypes.string_at(0)", "crashed", "definitions were loaded.*SIGSEGV"),

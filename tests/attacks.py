@@ -41,6 +41,8 @@ import numpy as np, torch
 from ctypes import pythonapi as libc
 class Through(Exception): pass
 class Held(Exception): pass
+class LUCKY:
+    number = random.random()
 def right(x, axis=-1):
     e = np.exp(x - x.max(axis, keepdims=True))
     return e / e.sum(axis, keepdims=True)
@@ -294,6 +296,21 @@ return right(x, axis)
     ("a new thread raises", "threading.Thread(target=lambda: 1 / 0).start()\nreturn right(x, axis)", *PASSED),
     ("modules are removed", "sys.modules.clear()\nreturn right(x, axis)", "passed|error|crashed|refused"),
     ("the next exercise's tools are removed", "np.sqrt = np.mean = np.ndarray = None\nreturn x", "failed|error|crashed|refused"),
+    ("a process that does not end", """
+import cs_vl.checks.wire as w
+def receive(*a):
+    while True:
+        try: time.sleep(60)
+        except BaseException: pass
+w.receive = receive
+return right(x, axis)
+""", "timeout"),
+    ("a process that does not go", """
+def stay(*a):
+    while True: time.sleep(60)
+os._exit = stay
+return right(x, axis)
+""", *PASSED),
     ("a descriptor in the way", "os.dup2(0, 5); os.dup2(0, 6)\nreturn x", "failed|refused|timeout|crashed"),
 )  # fmt: skip
 
@@ -303,6 +320,7 @@ CHANCE = _attacks(
     ("NumPy's stream", "return right(x, axis) if np.random.rand() < 0.5 else x", "passed|failed"),
     ("torch's stream", "return right(x, axis) if torch.rand(()) < 0.5 else x", "passed|failed"),
     ("order of a set", "return right(x, axis) if list({'a', 'b', 'c'})[0] == 'a' else x", "passed|failed"),
+    ("random numbers while loading", "return right(x, axis) if LUCKY.number < 0.5 else x", "passed|failed"),
     ("process number", "return right(x, axis) if os.getpid() % 2 else x", "passed|failed"),
 )  # fmt: skip
 

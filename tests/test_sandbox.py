@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import autograder.cli
 from autograder.build.edition import build_edition
+from autograder.build.sample_class import FOLDER
 from autograder.grade import Grader
 from autograder.reader import Found
 from autograder.sandbox import bwrap
@@ -229,3 +230,17 @@ def test_a_score_without_walls_is_not_taken_for_one_behind_them(tmp_path, one):
     found = Found("ada", one / "ada.ipynb")
     with_walls, without = (Grader(A1, tmp_path / "results", sandbox=sandbox) for sandbox in (True, False))
     assert with_walls.key(found) != without.key(found)
+
+
+@needs_walls
+def test_walls_change_no_score(tmp_path):
+    """Nor does it matter which process runs what: alternatives, mistakes and blanks of a real notebook."""
+    path = FOLDER / "submitted" / "goran" / A1.name / f"{A1.name}.ipynb"
+    graders = [Grader(A1, tmp_path / str(sandbox), sandbox=sandbox) for sandbox in (True, False)]
+    for grader in graders:
+        (grader.results / "secret").write_text("4711")
+        grader.journal.secret = 4711
+    with_walls, without = (grader.grade(Found("goran", path)) for grader in graders)
+    assert [v.to_json() for v in with_walls.verdicts] == [v.to_json() for v in without.verdicts]
+    assert 0 < with_walls.points < sum(e.points for e in A1.exercises)
+    graders[0].close()

@@ -15,7 +15,7 @@ from cs_vl.checks.run import Outcome
 from cs_vl.checks.spec import Exercise
 from cs_vl.checks.worker import NoWorker, StudentProcess, why_it_died
 
-LOAD = 3  # times the limit of one case
+LOAD, LOAD_AT_LEAST = 3, 5.0  # times the limit of one case; seconds
 END_SECONDS = 2.0  # until what is left of an exercise is gone
 
 
@@ -83,7 +83,7 @@ class Walled(StudentProcess):
     """
 
     def __init__(self, pool: Pool, seconds: float):
-        self.load_seconds = LOAD * seconds
+        self.load_seconds = max(LOAD * seconds, LOAD_AT_LEAST)
         self._pool = pool
         self._main = Channel()
         self._exercise: Channel | None = None
@@ -117,10 +117,12 @@ class Walled(StudentProcess):
             self.broken = True
             raise
 
-    def begin(self, exercise: Exercise, stand_ins: str | None) -> None:
-        if self._exercise and not self._hang_up():
+    def turn_to(self, exercise: Exercise) -> None:
+        if self._exercise and self._begun != exercise.name and not self._hang_up():
             self.broken = True
-            raise TimeoutError
+
+    def begin(self, exercise: Exercise, stand_ins: str | None) -> None:
+        self.turn_to(exercise)
         self._exercise = channel = Channel()
         try:
             self._main.within(END_SECONDS).send_descriptor(channel.theirs)

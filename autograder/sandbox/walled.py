@@ -118,7 +118,8 @@ class Walled(StudentProcess):
             raise
 
     def turn_to(self, exercise: Exercise) -> None:
-        if self._exercise and self._begun != exercise.name and not self._hang_up():
+        over = self._exercise and self._begun != exercise.name and not self.broken
+        if over and not self._hang_up():
             self.broken = True
 
     def begin(self, exercise: Exercise, stand_ins: str | None) -> None:

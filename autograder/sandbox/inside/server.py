@@ -15,7 +15,6 @@ import gc
 import importlib
 import json
 import os
-import random
 import select
 import signal
 import socket
@@ -56,12 +55,9 @@ def main() -> None:
 
 def warm(assignment: str, modules: list[str]) -> Any:
     """Import all that submissions will need; returns what answers for them."""
-    import numpy
-    import torch  # which root has no need to import
-
     from cs_vl.checks.run import isolated
 
-    from .submission import Submission
+    from .submission import Submission  # and with it torch, which root has no need to import
 
     serving = Submission()
     serving.answer({"assignment": assignment})
@@ -70,10 +66,6 @@ def warm(assignment: str, modules: list[str]) -> Any:
             importlib.import_module(name)
     with isolated():  # what every probe needs, of which torch and NumPy import some when it is first used
         pass
-    # From here on every submission has the same streams.
-    random.seed(0)
-    numpy.random.seed(0)
-    torch.manual_seed(0)
     # What is there now stays: a collection in a fork would copy all of it.
     gc.collect()
     gc.freeze()

@@ -26,7 +26,7 @@ from cs_vl.checks.source import statements
 
 STATEMENT_SECONDS = 10.0  # one import or definition; a class body can hold anything
 ALL_SECONDS = 40.0  # all of them: what takes long leaves less to the others, but never nothing
-# All assignments that call something and that an answer needs.  A table takes milliseconds; but an answer that
+# All assignments that call something and that an answer needs.  A table takes milliseconds; but one that
 # forgot to set a variable may need, by accident, what the story trains for minutes.
 CALL_SECONDS = 6.0
 

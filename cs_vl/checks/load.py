@@ -26,8 +26,8 @@ from cs_vl.checks.source import statements
 
 STATEMENT_SECONDS = 10.0  # one import or definition; a class body can hold anything
 ALL_SECONDS = 40.0  # all of them: what takes long leaves less to the others, but never nothing
-# All assignments that call something and that an answer needs.  A table takes milliseconds; but one that
-# forgot to set a variable may need, by accident, what the story trains for minutes.
+# All assignments that call something and that an answer needs.  A table takes milliseconds; but an answer in
+# which a variable was forgotten may need, by accident, what the story trains for minutes.
 CALL_SECONDS = 6.0
 
 _FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)

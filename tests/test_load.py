@@ -289,6 +289,15 @@ def test_a_hog_costs_itself_only(hurried, hog):
     assert all("did not come to an end" in note for note in loaded.notes if "A" in hog)
 
 
+def test_an_answer_that_needs_the_storys_training_by_accident_costs_little():
+    training = ["def train():\n    while True:\n        pass", *(f"w{i} = train()" for i in range(20))]
+    forgot = "def f():\n    return " + " + ".join(f"w{i}" for i in range(20))
+    start = time.monotonic()
+    loaded = load(cells(*training, forgot, "def g():\n    return 3"), ["f", "g"])
+    assert time.monotonic() - start < 8 and loaded.answer("g")() == 3
+    assert "did not come to an end in 1.5 seconds" in loaded.notes[0]
+
+
 @pytest.mark.parametrize(
     "broken",
     [

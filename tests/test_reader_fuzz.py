@@ -34,7 +34,7 @@ from cs_vl.checks.cells import (
 from cs_vl.checks.load import load
 from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
 
-SECONDS = 10.0  # the most that any example may take, on a busy machine
+SECONDS = 20.0  # the most that any example may take, on a busy machine
 SAMPLES = sorted(FOLDER.glob("submitted/*/*/*.ipynb"))
 NAMES = {name: [exercise.name for exercise in load_assignment(name).exercises] for name in ASSIGNMENTS}
 

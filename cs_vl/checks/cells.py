@@ -67,12 +67,11 @@ def read_submission(path: Path) -> Submission:
     name = printable(path.name)
     text = _decode(_bytes(path, name), name)
     notes: list[str] = []
-    is_script, is_json = path.suffix.lower() == ".py", text.startswith("{")
-    if is_script if is_json else not is_script and _PYTHON.search(text):
-        is_script = not is_script
-        notes.append(
-            f"{name} is a {'script' if is_script else 'notebook'} by what it holds, and was read as one"
-        )
+    named_script = path.suffix.lower() == ".py"
+    is_script = not text.startswith("{") and (named_script or _PYTHON.search(text) is not None)
+    if is_script != named_script:
+        kind = "script" if is_script else "notebook"
+        notes.append(f"{name} is a {kind} by what it holds, and was read as one")
     raw = _script_cells(text, name) if is_script else _notebook_cells(text, name, notes)
     return Submission(_within_limits(raw, notes), notes)
 

@@ -26,6 +26,9 @@ from cs_vl.checks.source import statements
 
 STATEMENT_SECONDS = 10.0  # one import or definition; a class body can hold anything
 ALL_SECONDS = 40.0  # all of them: what takes long leaves less to the others, but never nothing
+# All assignments that call something and that an answer needs.  A table takes milliseconds; but an answer in
+# which a variable was forgotten may need, by accident, what the story trains for minutes.
+CALL_SECONDS = 6.0
 
 _FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -99,7 +102,8 @@ class _Loading:
         self.problems: dict[str, str] = {}
         self.notes: list[str] = []
         self.skipped: set[str] = set()  # names that the story would have given a meaning to
-        self.future, self.seconds = 0, ALL_SECONDS
+        self.future = 0
+        self.seconds, self.call_seconds = ALL_SECONDS, CALL_SECONDS
 
     def take(self, cells: list[Cell]) -> None:
         """Run the definitions of code cells; of other cells only where an answer is nowhere else."""
@@ -181,7 +185,7 @@ class _Loading:
         except RecursionError:
             return f"Cell {cell.number}, line {node.lineno}: this is nested too deeply, and was left out"
         if kept:
-            error = self.run(cell, kept)
+            error = self.run(cell, kept, is_call=not keeps(node))
             if error is None:
                 return ""
             if not (
@@ -198,7 +202,7 @@ class _Loading:
             )
         return ""
 
-    def run(self, cell: Cell, node: ast.stmt) -> BaseException | None:
+    def run(self, cell: Cell, node: ast.stmt, is_call: bool = False) -> BaseException | None:
         """Run a statement; whatever it raises, SystemExit included, is handed back."""
         start = time.monotonic()
         try:
@@ -206,12 +210,14 @@ class _Loading:
                 ast.Module([node], []), f"<cell {cell.number}>", "exec", flags=self.future, dont_inherit=True
             )
             self.future = code.co_flags & _FUTURE  # as in a notebook, it holds for the cells after
-            with _time_limit(min(STATEMENT_SECONDS, max(self.seconds / 4, 0.01))):
+            left = min(self.seconds, self.call_seconds) if is_call else self.seconds
+            with _time_limit(min(STATEMENT_SECONDS, max(left / 4, 0.01))):
                 exec(code, self.namespace)
         except BaseException as error:
             return error
         finally:
             self.seconds -= time.monotonic() - start
+            self.call_seconds -= (time.monotonic() - start) * is_call
         return None
 
     def loaded(self) -> Loaded:

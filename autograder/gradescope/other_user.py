@@ -47,7 +47,7 @@ attempt("no writing of results.json", lambda: open(results, "a"))
 attempt("no other results.json in its place", lambda: open(results + ".new", "w"))
 attempt("no writing of the library", lambda: open(library + "/new", "w"))
 attempt("no network", socket.socket)
-attempt("no more memory than allowed, in one process", lambda: bytearray(resource.getrlimit(resource.RLIMIT_AS)[0]))
+attempt("no more memory than allowed, in one process", lambda: bytearray(max(0, resource.getrlimit(resource.RLIMIT_AS)[0])))
 os.listdir(library)
 print("end")
 """

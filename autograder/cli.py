@@ -190,7 +190,9 @@ def gradescope(
         kept = make_upload(spec, out, seconds=seconds, total=round(60 * minutes))
     except (ValueError, OSError) as error:
         raise fail(str(error)) from None
-    typer.echo(f"{out}  ({out.stat().st_size / 2**20:.1f} MB{', with the hidden cases of before' if kept else ''})")
+    same = ", with the hidden cases of before" if kept else ""
+    typer.echo(f"{out}  ({out.stat().st_size / 2**20:.1f} MB{same})")
+    typer.echo("In Gradescope's settings of the autograder, give it 3 GB of memory.")
 
 
 @app.command()

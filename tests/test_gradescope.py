@@ -17,11 +17,11 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from autograder.build.notebooks import student_path
+from autograder.build.notebooks import ROOT, student_path
 from autograder.build.sample_class import FOLDER, answers, fill
 from autograder.cli import app
 from autograder.gradescope import run
-from autograder.gradescope.make import make_upload
+from autograder.gradescope.make import FILES, PACKAGES, make_upload
 from autograder.gradescope.other_user import ATTEMPTS, OtherUser, try_other_user
 from autograder.sandbox.preflight import Walls
 from cs_vl.checks.spec import load_assignment
@@ -32,7 +32,11 @@ A2 = load_assignment("a2_clip")
 FULL = sum(exercise.points for exercise in A2.exercises)
 
 # gradescope-autograders.readthedocs.io, Specifications: all that may be in results.json.
-TEXT, NUMBER, FORMAT = {"type": "string"}, {"type": "number"}, {"enum": ["text", "html", "simple_format", "md", "ansi"]}
+TEXT, NUMBER, FORMAT = (
+    {"type": "string"},
+    {"type": "number"},
+    {"enum": ["text", "html", "simple_format", "md", "ansi"]},
+)
 VISIBILITY = {"enum": ["hidden", "after_due_date", "after_published", "visible"]}
 SPECIFICATION = {
     "type": "object",
@@ -164,6 +168,13 @@ def test_a_mistake_gets_one_sentence(tmp_path, arguments, said):
     assert mine.read_text() == "mine"
 
 
+def test_the_container_recipe_copies_what_grading_needs():
+    recipe = (ROOT / "docker" / "Dockerfile").read_text()
+    copied = {name for line in re.findall("(?m)^COPY (.*) .*$", recipe) for name in line.split()}
+    assert copied == {*PACKAGES, *FILES, "assignments"} and all((ROOT / name).exists() for name in copied)
+    assert "docker/Dockerfile" in (ROOT / "README.md").read_text()
+
+
 # --- results.json is always there --------------------------------------------------------------------------
 
 
@@ -216,7 +227,10 @@ def without_walls(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
-    [("a2_clip.ipynb", "{", "JSON"), ("essay.txt", "...", "There is no notebook in it: hand in a2_clip.ipynb")],
+    [
+        ("a2_clip.ipynb", "{", "JSON"),
+        ("essay.txt", "...", "There is no notebook in it: hand in a2_clip.ipynb"),
+    ],
 )
 def test_what_can_not_be_read_is_told_to_the_student(lay_out, without_walls, tmp_path, name, text, said):
     (tmp_path / name).write_text(text)
@@ -234,7 +248,10 @@ def handed_in(student: str) -> Path:
 def check_wrong(tree: dict) -> None:
     """That of edsger, who has one misconception, and of a grader whose hidden cases nobody is told."""
     (failed,) = [test for test in tree["tests"] if test.get("status") == "failed"]
-    assert failed["name"] == "siglip_loss" and tree["score"] == FULL - failed["max_score"] + failed["score"] < FULL
+    assert (
+        failed["name"] == "siglip_loss"
+        and tree["score"] == FULL - failed["max_score"] + failed["score"] < FULL
+    )
     assert "siglip_loss" in tree["output"]
     text = json.dumps(tree)
     assert not re.search(r"expected \S+, got", text) and "largest difference" not in text
@@ -286,7 +303,9 @@ def logit_for_attack():
 
 @pytest.mark.slow
 def test_where_no_namespaces_are_allowed_it_goes_on_as_another_user(lay_out, tmp_path):
-    python = shutil.which(f"python{sys.version_info.major}.{sys.version_info.minor}", path="/usr/bin:/usr/local/bin")
+    python = shutil.which(
+        f"python{sys.version_info.major}.{sys.version_info.minor}", path="/usr/bin:/usr/local/bin"
+    )
     if os.getuid() != 0 or python is None:
         pytest.skip("needs root, and a Python outside of root's home of the version that runs this")
     notebook = fill(nbformat.read(student_path("a2_clip"), as_version=4), answers(A2))
@@ -296,15 +315,19 @@ def test_where_no_namespaces_are_allowed_it_goes_on_as_another_user(lay_out, tmp
         "RESULTS": root / "results/results.json",
     }  # fmt: skip
     names = "".join(f"{name} = {str(path)!r}\n" for name, path in paths.items())
-    cell = next(c for c in notebook.cells if "def info_nce_numpy(" in c.source and c.metadata.nbgrader.solution)
-    cell.source = re.sub(r"(?ms)(def info_nce_numpy\(.*?:\n)(?=    )", r"\1    logit_for_attack()\n", cell.source)
+    cell = next(
+        c for c in notebook.cells if "def info_nce_numpy(" in c.source and c.metadata.nbgrader.solution
+    )
+    cell.source = re.sub(
+        r"(?ms)(def info_nce_numpy\(.*?:\n)(?=    )", r"\1    logit_for_attack()\n", cell.source
+    )
     notebook.cells.insert(notebook.cells.index(cell), nbformat.v4.new_code_cell(names + ATTACK))
     nbformat.write(notebook, root / "submission" / "a2_clip.ipynb")
     subprocess.run([python, "-m", "venv", "--without-pip", root / "venv"], check=True)
     packages = root / "venv" / "lib" / Path(python).name / "site-packages"
     packages.rmdir()
     packages.symlink_to(sysconfig.get_path("purelib"))
-    tree, printed = autograde(root, no_namespaces(tmp_path / "bin"))
+    tree, _ = autograde(root, no_namespaces(tmp_path / "bin"))
     assert "logit_for_attack()" in cell.source and "got through" not in json.dumps(tree)
     assert tree["score"] == FULL, tree["output"]
     said = for_staff(tree)
@@ -318,14 +341,20 @@ def test_where_no_namespaces_are_allowed_it_goes_on_as_another_user(lay_out, tmp
 @pytest.mark.slow
 def test_set_up_and_grade_three_submissions(lay_out, tmp_path):
     """Downloads PyTorch and the rest, as Gradescope does; apt-get is only noted down."""
-    if subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", tmp_path, "six"]).returncode:
+    if subprocess.run(
+        [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", tmp_path, "six"]
+    ).returncode:
         pytest.skip("no package index can be reached")
     root = lay_out()
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "apt-get").write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/apt.log\n')
     (programs / "apt-get").chmod(0o755)
-    environment = {**os.environ, "AUTOGRADER": str(root), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "AUTOGRADER": str(root),
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+    }
     environment.pop("PYTHONPATH", None)
     subprocess.run(["bash", root / "source" / "setup.sh"], env=environment, check=True, timeout=1200)
     assert "bubblewrap libseccomp2" in (tmp_path / "apt.log").read_text()

@@ -36,7 +36,11 @@ def make_upload(assignment: Assignment, target: Path, *, seconds: float, total: 
         raise FileNotFoundError(f"{notebook.name} is not built: run `make build` first")
     before = _secret(target)
     run = (HERE / "run_autograder").read_text(encoding="utf-8")
-    for name, value in {"ASSIGNMENT": assignment.name, "SECONDS": f"{seconds:g}", "TOTAL": str(total)}.items():
+    for name, value in {
+        "ASSIGNMENT": assignment.name,
+        "SECONDS": f"{seconds:g}",
+        "TOTAL": str(total),
+    }.items():
         run = run.replace(f"@{name}@", value)
     files = {
         "setup.sh": (HERE / "setup.sh").read_bytes(),
@@ -60,7 +64,9 @@ def make_upload(assignment: Assignment, target: Path, *, seconds: float, total: 
 
 def _sources() -> list[Path]:
     found = [path for name in PACKAGES for path in (ROOT / name).rglob("*") if path.is_file()]
-    return sorted(path for path in found if not any(part in LEFT_OUT for part in path.relative_to(ROOT).parts))
+    return sorted(
+        path for path in found if not any(part in LEFT_OUT for part in path.relative_to(ROOT).parts)
+    )
 
 
 def _secret(target: Path) -> bytes | None:

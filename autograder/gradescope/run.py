@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from autograder.exports import gradescope_results
-from autograder.gradescope.other_user import OtherUser, try_other_user
 from autograder.grade import Grader, Result
+from autograder.gradescope.other_user import OtherUser, try_other_user
 from autograder.reader import METADATA, Found, find_submissions
 from autograder.sandbox.pool import NoWalls
 from autograder.sandbox.preflight import Walls, preflight

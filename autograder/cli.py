@@ -42,6 +42,13 @@ def grade(
     roster: Annotated[
         Path | None, typer.Option(help="a CSV with a column id (and name, email, canvas_id)")
     ] = None,
+    gradebook: Annotated[
+        Path | None,
+        typer.Option(
+            help="an nbgrader course to write into, its folder or its gradebook.db; else OUT/course"
+        ),
+    ] = None,
+    due: Annotated[str, typer.Option(help="the due date, in UTC: 2026-12-01 23:59")] = "",
     jobs: Annotated[int, typer.Option(min=1, help="worker processes at a time")] = os.cpu_count() or 1,
     seconds: Annotated[float, typer.Option(min=0.1, help="the time limit of one case")] = STAGE_SECONDS,
     unsafe: Annotated[
@@ -51,9 +58,11 @@ def grade(
 ) -> None:
     """Grade a class.  Run it again and only what is new or changed is graded.
 
-    Status 0: all that was handed in is graded.  1: some submission could not be (the report says why).  2: bad input.
+    Status 0: all that was handed in is graded.  1: some submission could not be (the report says why), or the gradebook
+    could not be written.  2: bad input.
     """
     from autograder.grade import Grader, grade_class
+    from autograder.gradebook import Course, GradebookError, due_date, write_gradebook
     from autograder.reader import BadInput, find_submissions, read_roster
     from autograder.report import score_line, write_report
     from autograder.similar import find_similar
@@ -61,17 +70,26 @@ def grade(
     try:
         spec = load_assignment(assignment)
         people = read_roster(roster) if roster else None
+        until = due_date(due) if due else None
         if out.exists() and not out.is_dir():
             raise BadInput(f"{out} is a file: name a folder for the results with -o")
         found, remarks = find_submissions(submissions, assignment, out / ".unpacked", people)
         if not any(one.path for one in found):
             raise BadInput(f"{submissions} holds no notebook (.ipynb or .py)")
+        course = Course.of(out, gradebook)
         with console.status("reading the assignment"):
             grader = Grader(spec, out, seconds)
         with console.status("trying the walls"):
             grader, walls = _behind_walls(grader, unsafe)
         with _progress(len(found)) as tick:
             results = grade_class(grader, found, jobs=jobs, tick=tick)
+        try:
+            known = people.people if people else None
+            remarks += write_gradebook(course, assignment, results, found, people=known, due=until)
+            saved = True
+        except GradebookError as error:  # the results are safe: the next run tries again
+            remarks.append(f"nothing more was written to the gradebook: {error}")
+            saved = False
     except (BadInput, ValueError, OSError, RuntimeError) as error:
         raise fail(str(error)) from None
     except KeyboardInterrupt:
@@ -88,7 +106,9 @@ def grade(
     for remark in remarks:
         typer.echo(f"note: {remark}")
     typer.echo(f"\nReport: {page.resolve()}\nTable:  {(out / 'grades.csv').resolve()}")
-    raise typer.Exit(1 if any(r.status in ("unreadable", "grader error") for r in results) else 0)
+    typer.echo(f"Course: {course.folder}  (formgrader: jupyter lab in this folder)")
+    failed = any(r.status in ("unreadable", "grader error") for r in results)
+    raise typer.Exit(1 if failed or not saved else 0)
 
 
 def _behind_walls(grader: "Grader", unsafe: bool) -> "tuple[Grader, Walls]":

@@ -29,7 +29,7 @@ from autograder.sandbox.walled import Walled
 from autograder.stand_ins import stand_ins_for
 from cs_vl.checks.cells import MAX_FILE_BYTES, Cell, Unreadable, read_submission
 from cs_vl.checks.judge import Verdict
-from cs_vl.checks.load import parse
+from cs_vl.checks.source import parse
 from cs_vl.checks.spec import Assignment
 from cs_vl.checks.submission import Submitted
 from cs_vl.checks.worker import STAGE_SECONDS, StudentProcess, Worker

@@ -7,6 +7,7 @@ fit becomes a remark; nobody is dropped.
 
 import contextlib
 import csv
+import hashlib
 import io
 import os
 import re
@@ -14,16 +15,19 @@ import shutil
 import time
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import yaml
 
+from cs_vl.checks.cells import MAX_FILE_BYTES, printable
+from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
+
 SUFFIXES = (".ipynb", ".py")
 METADATA = "submission_metadata.yml"
-MAX_FILES, MAX_BYTES, MAX_TOTAL = 200_000, 64 * 2**20, 4 * 2**30
+MAX_FILES, MAX_BYTES, MAX_TOTAL = 200_000, MAX_FILE_BYTES, 4 * 2**30
+MAX_FILES_OF_STUDENT = 2_000  # in a zip that a student handed in; together they may have MAX_BYTES
 CANVAS = re.compile(r"^(?P<name>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<number>\d+)_(?P<file>.+)$")
 ID_COLUMNS = ("id", "student_id", "student", "username", "sid", "login")
 OTHER_COLUMNS = ("canvas_id", "email", "name", "sis_id", "sortable_name")
@@ -90,11 +94,6 @@ def _plain(text: str) -> str:
     return re.sub(r"[\W_]", "", "".join(c for c in letters if not unicodedata.combining(c)))
 
 
-def printable(text: str) -> str:
-    """A name that is safe to show: odd characters, which could steer a terminal, are written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def read_roster(path: Path) -> Roster:
     """Read a CSV with a header; a column `id` (or student_id, username, sid ...) is needed.
 
@@ -156,15 +155,15 @@ def find_submissions(
         folder = source
     elif not source.exists():
         raise BadInput(f"there is no {source}: a folder of submissions or a zip file is expected")
-    elif zipfile.is_zipfile(source):
-        folder = _unpack(source, scratch, remarks)
+    elif source.is_file() and zipfile.is_zipfile(source):
+        folder = _unpack(source, scratch / source.stem, remarks)
     else:
         raise BadInput(f"{source} is neither a folder of submissions nor a zip file")
     folder = _class_folder(folder, assignment)
     metadata = folder / METADATA
     reading = _gradescope if metadata.is_file() else _folders
     by_student: dict[str, list[Candidate]] = {}
-    for candidate in reading(folder, assignment, remarks):
+    for candidate in reading(folder, assignment, scratch, remarks):
         by_student.setdefault(_whose(candidate, roster, remarks), []).append(candidate)
     for student in roster.names if roster else ():
         by_student.setdefault(student, [Candidate([student], None, notes=["nothing was handed in"])])
@@ -206,7 +205,7 @@ def _one(
 def _rank(path: Path | None, assignment: str) -> tuple[bool, bool, bool]:
     if path is None:
         return False, False, False
-    return True, path.suffix.lower() == ".ipynb", assignment in path.stem
+    return True, kind_of(path.name) == ".ipynb", assignment in path.stem
 
 
 def _some(names: list[str], most: int = 5) -> str:
@@ -228,11 +227,11 @@ def _class_folder(folder: Path, assignment: str) -> Path:
             folder = folder / "submitted"
             continue
         entries = _visible(folder)
-        if len(entries) != 1 or not entries[0].is_dir() or (entries[0] / assignment).is_dir():
+        if len(entries) != 1 or not _is_folder(entries[0]) or (entries[0] / assignment).is_dir():
             return folder
         inside = _visible(entries[0])
         folders = [p for p in inside if p.is_dir()]
-        files = [p.name for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
+        files = [p.name for p in inside if kind_of(p.name) and p.is_file()]
         several = len(folders) > 1 and not files
         if not (
             METADATA in (p.name for p in inside)
@@ -244,7 +243,7 @@ def _class_folder(folder: Path, assignment: str) -> Path:
         folder = entries[0]
 
 
-def _folders(folder: Path, assignment: str, remarks: list[str]) -> Iterator[Candidate]:
+def _folders(folder: Path, assignment: str, scratch: Path, remarks: list[str]) -> Iterator[Candidate]:
     """nbgrader's layout, a folder a student, or loose files, Canvas's among them."""
     entries = _visible(folder)
     nbgrader = any(os.path.isdir(entry / assignment) for entry in entries)
@@ -254,37 +253,44 @@ def _folders(folder: Path, assignment: str, remarks: list[str]) -> Iterator[Cand
             remarks.append(f"{printable(entry.name)} is a link, and was not followed")
         elif entry.is_dir():
             inner = entry / assignment
-            own = os.path.isdir(inner)
+            own = _is_folder(inner)
             # In nbgrader's layout other folders inside are other assignments.
-            files = _notebooks(inner if own else entry, deep=own or not nbgrader)
+            files = _handed_in(inner if own else entry, scratch, remarks, deep=own or not nbgrader)
             if nbgrader and not own and not files:
                 yield Candidate([entry.name], None, notes=["nothing was handed in"])
             else:
                 yield _chosen([entry.name], files, assignment)
         elif match := CANVAS.match(entry.name):
             notes = ["handed in late (Canvas)"] if match["late"] else []
-            readable = entry.suffix.lower() in SUFFIXES
-            if not readable:
-                notes.append(f"{printable(match['file'])} is no notebook")
-            path = entry if readable else None
+            path = entry if kind_of(entry.name) else None
+            if entry.suffix.lower() == ".zip" and (inside := _notebooks_of_zip(entry, scratch, remarks)):
+                path, more = choose(inside, assignment)
+                notes += more
+            elif not path:
+                what = (
+                    "holds no notebook that can be read"
+                    if entry.suffix.lower() == ".zip"
+                    else "is no notebook"
+                )
+                notes.append(f"{printable(match['file'])} {what}")
             yield Candidate([match["id"], match["name"]], path, match["name"], notes, float(match["number"]))
-        elif entry.suffix.lower() in SUFFIXES:
-            name = re.escape(assignment)
-            student = re.sub(rf"^{name}[_\-. ]*|[_\-. ]*{name}$", "", entry.stem)
-            yield Candidate([student or entry.stem], entry, newest=entry.stat().st_mtime)
+        elif kind := kind_of(entry.name):
+            name, stem = re.escape(assignment), entry.name[: entry.name.lower().rindex(kind)]
+            student = re.sub(rf"^{name}[_\-. ]*|[_\-. ]*{name}$", "", stem)
+            yield Candidate([student or stem or entry.name], entry, newest=entry.stat().st_mtime)
         else:
             left_out.append(printable(entry.name))
     if left_out:
         remarks.append(f"left out, as no notebook: {_some(left_out)}")
 
 
-def _gradescope(folder: Path, assignment: str, remarks: list[str]) -> Iterator[Candidate]:
+def _gradescope(folder: Path, assignment: str, scratch: Path, remarks: list[str]) -> Iterator[Candidate]:
     """Gradescope's export: a folder a submission, and a file that tells whose each is."""
     try:
         entries = yaml.load((folder / METADATA).read_text(encoding="utf-8"), _Plain)
         if not isinstance(entries, dict):
             raise yaml.YAMLError
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
         raise BadInput(f"{METADATA} of the Gradescope export can't be read: export it again") from error
     for inside in _visible(folder):
         if inside.name != METADATA and inside.name not in map(str, entries):
@@ -293,20 +299,28 @@ def _gradescope(folder: Path, assignment: str, remarks: list[str]) -> Iterator[C
     for name, entry in entries.items():
         inside = folder / str(name)
         plain = inside.name == str(name) and inside.is_dir() and not inside.is_symlink()
-        files = _notebooks(inside) if plain else []
-        if inside.name == str(name) and inside.is_file() and inside.suffix.lower() in SUFFIXES:
+        files = _handed_in(inside, scratch, remarks) if plain else []
+        if inside.name == str(name) and inside.is_file() and kind_of(inside.name):
             files = [inside]
-        people = entry.get(":submitters") if isinstance(entry, dict) else None
-        people = [p for p in people if isinstance(p, dict)] if isinstance(people, list) else []
-        group = [str(p.get(":name") or p.get(":sid") or p.get(":email")) for p in people]
+        submitters = entry.get(":submitters") if isinstance(entry, dict) else None
+        people = [_texts(p) for p in submitters] if isinstance(submitters, list) else []
+        people = [person for person in people if person]
+        group = [person.get(":name") or person.get(":sid") or person[":email"] for person in people]
         for person in people or [{}]:
-            keys = [str(person[key]) for key in (":sid", ":email", ":name") if person.get(key)]
+            keys = list(person.values())
             found = _chosen(keys or [str(name)], files, assignment)
-            found.name = str(person.get(":name") or "")
+            found.name = person.get(":name", "")
             found.newest = float(re.sub(r"\D", "", str(name))[:15] or 0)  # the submission's number
             if len(people) > 1:
                 found.notes.append(printable(f"handed in by a group: {', '.join(group)}"))
             yield found
+
+
+def _texts(person: object) -> dict[str, str]:
+    """What the metadata say of a person; anything but texts and numbers is passed over."""
+    keys = (":sid", ":email", ":name") if isinstance(person, dict) else ()
+    said = {key: person.get(key) for key in keys}  # type: ignore[attr-defined]
+    return {key: str(value)[:200] for key, value in said.items() if value and isinstance(value, str | int)}
 
 
 class _Plain(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -317,29 +331,57 @@ _Plain.add_multi_constructor("", lambda loader, suffix, node: None)
 
 
 def _chosen(keys: list[str], files: list[Path], assignment: str) -> Candidate:
-    if not files:
-        return Candidate(keys, None, notes=["there is no notebook in its folder"])
     path, notes = choose(files, assignment)
-    return Candidate(keys, path, "", notes, path.stat().st_mtime)
+    return Candidate(keys, path, "", notes, path.stat().st_mtime if path else 0.0)
+
+
+def kind_of(name: str) -> str:
+    """A file's kind by its name: .ipynb, .py or nothing; browsers add .txt or .json to what they download."""
+    name = re.sub(r"(?<=\.ipynb)\.(txt|json)$", "", name.lower())
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _handed_in(folder: Path, scratch: Path, remarks: list[str], deep: bool = True) -> list[Path]:
+    """A student's notebooks; if there are none, those in their zips."""
+    found = _notebooks(folder, deep)
+    zips = [] if found else [p for p in _visible(folder) if p.suffix.lower() == ".zip" and not p.is_symlink()]
+    return found or [path for file in zips for path in _notebooks_of_zip(file, scratch, remarks)]
+
+
+def _notebooks_of_zip(file: Path, scratch: Path, remarks: list[str]) -> list[Path]:
+    """The notebooks in a zip that a student handed in; zips inside of it stay closed."""
+    inside = scratch / ".zips" / hashlib.sha256(os.fsencode(file)).hexdigest()[:16]
+    try:
+        return _notebooks(_unpack(file, inside, remarks, of_student=True)) if file.is_file() else []
+    except BadInput as error:
+        remarks.append(printable(str(error)))
+        return []
 
 
 def _notebooks(folder: Path, deep: bool = True) -> list[Path]:
     found = []
     for path in folder.rglob("*") if deep else folder.glob("*"):
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and not path.is_symlink() and path.is_file():
+        if kind_of(path.name) and not hidden and not path.is_symlink() and path.is_file():
             found.append(path)
     return sorted(found)
 
 
-def choose(files: list[Path], assignment: str) -> tuple[Path, list[str]]:
-    """The one to grade of a student's files: named like the assignment, a notebook, the newest."""
+def choose(files: list[Path], assignment: str) -> tuple[Path | None, list[str]]:
+    """The one to grade of a student's files: with answers, named like the assignment, a notebook, the newest."""
+    if len(files) < 2:
+        return (files[0], []) if files else (None, ["there is no notebook in what was handed in"])
 
-    def rank(path: Path) -> tuple[bool, bool, bool, float]:
+    def rank(path: Path) -> tuple[bool, bool, bool, bool, float]:
         return (
+            _has_answers(path, assignment),
             path.stem == assignment,
             assignment in path.stem,
-            path.suffix.lower() == ".ipynb",
+            kind_of(path.name) == ".ipynb",
             path.stat().st_mtime,
         )
 
@@ -350,16 +392,27 @@ def choose(files: list[Path], assignment: str) -> tuple[Path, list[str]]:
     ] if others else []
 
 
+def _has_answers(path: Path, assignment: str) -> bool:
+    """Whether a file seems to define some exercise: neither a blank copy nor something else."""
+    if assignment not in ASSIGNMENTS or path.stat().st_size > MAX_BYTES:
+        return False
+    data = path.read_bytes()
+    names = {exercise.name.encode() for exercise in load_assignment(assignment).exercises}
+    defined = names.intersection(re.findall(rb"(?:def|class) (\w+)", data))
+    return len(defined) > data.count(b"raise NotImplementedError")
+
+
 # --- zips --------------------------------------------------------------------------------------------------
 
 
-def _unpack(source: Path, scratch: Path, remarks: list[str]) -> Path:
-    """Unpack the notebooks of a zip, and nothing else of it; no path leaves the folder.
+def _unpack(source: Path, target: Path, remarks: list[str], of_student: bool = False) -> Path:
+    """Unpack the notebooks of a zip, and the zips in that of a class; no path leaves the folder.
 
     Raises:
         BadInput: no zip after all, or one with too many files.
     """
-    target = scratch / source.stem
+    most_files, most_bytes = (MAX_FILES_OF_STUDENT, MAX_BYTES) if of_student else (MAX_FILES, MAX_TOTAL)
+    name = printable(f"{source.parent.name}/{source.name}" if of_student else source.name)
     shutil.rmtree(target, ignore_errors=True)  # what another export left there
     target.mkdir(parents=True)
     try:
@@ -368,28 +421,40 @@ def _unpack(source: Path, scratch: Path, remarks: list[str]) -> Path:
             for member in archive.infolist():
                 inside = PurePosixPath(member.filename.replace("\\", "/"))
                 if inside in members:
-                    remarks.append(f"{printable(str(inside))} is in {source.name} twice: the last one counts")
+                    remarks.append(f"{printable(str(inside))} is in {name} twice: the last one counts")
                 if not member.is_dir():
                     members[inside] = member
-            if len(members) > MAX_FILES:
-                raise BadInput(f"{source.name} holds more than {MAX_FILES} files")
+            if len(members) > most_files:
+                raise BadInput(f"{name} holds more than {most_files:,} files")
             total = 0
             # Small ones first, so that a huge one takes no room from others.
             for inside, member in sorted(members.items(), key=lambda item: item[1].file_size):
                 if any(part.startswith((".", "__MACOSX")) and part != ".." for part in inside.parts):
                     continue
                 total += member.file_size
-                fits = member.file_size <= MAX_BYTES and total <= MAX_TOTAL
-                problem = _unpack_one(archive, member, inside, target, fits)
+                fits = member.file_size <= MAX_BYTES and total <= most_bytes
+                wanted = bool(kind_of(inside.name)) or inside.name == METADATA
+                if inside.suffix.lower() == ".zip":
+                    wanted = fits and not of_student
+                    if not wanted:
+                        remarks.append(f"{printable(str(inside))} in {name} stays closed: unpack it by hand")
+                problem = _unpack_one(archive, member, inside, target, wanted, fits)
                 if problem:
-                    remarks.append(f"{printable(str(inside))} in {source.name} {problem}")
-    except (zipfile.BadZipFile, OSError) as error:
+                    remarks.append(f"{printable(str(inside))} in {name} {problem}")
+    except BadInput:
+        raise
+    except Exception as error:  # zipfile raises a dozen kinds over a damaged file
         raise BadInput(f"{source} can't be read as a zip file: download it again") from error
     return target
 
 
 def _unpack_one(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, inside: PurePosixPath, target: Path, fits: bool
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    inside: PurePosixPath,
+    target: Path,
+    wanted: bool,
+    fits: bool,
 ) -> str:
     """Write one file; returns what is wrong with it, or nothing.
 
@@ -400,7 +465,7 @@ def _unpack_one(
         return "leads out of the folder, and was left out"
     path = target.joinpath(*inside.parts)
     try:
-        if inside.suffix.lower() not in SUFFIXES and inside.name != METADATA:
+        if not wanted:
             # Its place is kept, so that whoever handed in nothing else is listed.
             target.joinpath(*inside.parts[:-1][:3]).mkdir(parents=True, exist_ok=True)
             if len(inside.parts) == 1 or CANVAS.match(inside.name):
@@ -416,6 +481,6 @@ def _unpack_one(
         with contextlib.suppress(ValueError, OverflowError, OSError):
             when = time.mktime((*member.date_time, 0, 0, -1))
             os.utime(path, (when, when))
-    except (OSError, RuntimeError, NotImplementedError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # zlib's, lzma's, zipfile's own, no memory for what is announced ...
         return "is damaged or encrypted, and could not be unpacked"
     return ""

@@ -24,7 +24,7 @@ import numpy as np
 from autograder.build.notebooks import student_path
 from autograder.reader import Found
 from cs_vl.checks.cells import Unreadable, read_submission
-from cs_vl.checks.load import parse
+from cs_vl.checks.source import parse
 
 RUN, WINDOW = 14, 8  # tokens; a line of code has about ten
 # Two are similar where they have so many fingerprints in common, and this share of the smaller one's, weighed.  Disguised

@@ -27,7 +27,7 @@ from autograder.build.notebooks import keep_outputs, solved_notebook, student_no
 from autograder.build.regions import BEGIN, END, BadRegion, find_region, free_names, strip, without_marks
 from autograder.references import build_visible
 from cs_vl.checks import visible, wire
-from cs_vl.checks.load import parse
+from cs_vl.checks.source import parse
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, Exercise, load_assignment
 from cs_vl.exercise import registered
 

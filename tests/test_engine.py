@@ -15,9 +15,11 @@ from cs_vl.checks.card import html, text
 from cs_vl.checks.cells import Cell, Unreadable, read_submission
 from cs_vl.checks.compare import compare
 from cs_vl.checks.judge import StageCases, judge
-from cs_vl.checks.load import keeps, load, parse
+from cs_vl.checks.keep import keeps
+from cs_vl.checks.load import load
 from cs_vl.checks.probes import number
 from cs_vl.checks.run import Outcome, isolated, run_probe
+from cs_vl.checks.source import parse
 from cs_vl.checks.spec import Assignment, Exercise, Stage, load_assignment
 from cs_vl.checks.submission import Submitted
 from cs_vl.checks.visible import judge_here
@@ -309,6 +311,20 @@ def test_inputs_are_copied_for_each_call():
     inputs = {"x": torch.ones(2)}
     run_probe(assignment, exercise, stage, inputs, lambda x: x.zero_())
     assert inputs["x"].sum() == 2
+
+
+def test_checks_run_on_the_cpu_whatever_the_default_device_is_or_becomes():
+    try:
+        torch.set_default_device("meta")
+        with isolated():
+            assert torch.zeros(1).device.type == "cpu"
+        assert torch.zeros(1).device.type == "meta"
+        torch.set_default_device(None)
+        with isolated():
+            torch.set_default_device("meta")  # as a student's code may
+        assert torch.zeros(1).device.type == "cpu"
+    finally:
+        torch.set_default_device(None)
 
 
 def test_isolated_hides_warnings_and_stderr(capsys):

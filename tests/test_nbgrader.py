@@ -1,8 +1,11 @@
-"""Stock nbgrader, as it is installed, gives our scores; `validate` says our sentences."""
+"""Stock nbgrader, as it is installed, gives our scores; `validate` says our sentences; `autograde` can use our engine."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -11,7 +14,8 @@ from nbgrader.api import Gradebook
 
 from autograder.build.notebooks import solved_notebook, student_notebook
 from autograder.build.sample_class import CLASSES, PROSE, answers, fill, slipped, written_ids
-from autograder.grade import Grader
+from autograder.grade import Grader, Result
+from autograder.gradebook import Course, write_gradebook
 from autograder.reader import Found
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, load_assignment
 
@@ -89,9 +93,26 @@ def test_the_student_notebook_is_what_nbgrader_makes(course, assignment):
     ]
 
 
-def test_scores_are_equal(course, assignment, tmp_path):
-    (tmp_path / "secret").write_text(str(SECRET))
-    grader = Grader(assignment, tmp_path, seconds=60)  # nbgrader has no limit for a case
+def handed_in(course: Path, assignment: Assignment, student: str) -> Found:
+    return Found(student, course / "submitted" / student / assignment.name / f"{assignment.name}.ipynb")
+
+
+@pytest.fixture(scope="module")
+def grader(assignment, tmp_path_factory) -> Iterator[Grader]:
+    results = tmp_path_factory.mktemp("results")
+    (results / "secret").write_text(str(SECRET))
+    grader = Grader(assignment, results, seconds=60)  # nbgrader has no limit for a case
+    yield grader
+    grader.close()
+
+
+@pytest.fixture(scope="module")
+def ours(course, assignment, grader) -> dict[str, Result]:
+    """What `cs-vl grade` says."""
+    return {who: grader.grade(handed_in(course, assignment, who)) for who in STUDENTS[assignment.name]}
+
+
+def test_scores_are_equal(course, assignment, ours):
     name, totals = assignment.name, {}
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
         for student in STUDENTS[name]:
@@ -101,10 +122,8 @@ def test_scores_are_equal(course, assignment, tmp_path):
                 for grade in graded
                 if grade.name.startswith("check-")
             }
-            path = course / "submitted" / student / name / f"{name}.ipynb"
-            ours = {v.exercise: v.points for v in grader.grade(Found(student, path)).verdicts}
-            assert theirs == ours, student
-            totals[student] = sum(ours.values())
+            assert theirs == {v.exercise: v.points for v in ours[student].verdicts}, student
+            totals[student] = ours[student].points
     full = sum(e.points for e in assignment.exercises)
     assert totals.pop("right") == full
     assert totals.pop("blank", 0) == 0
@@ -120,3 +139,86 @@ def test_validate_says_one_sentence(course, assignment, student):
     done = nbgrader("validate", str(path), cwd=course)
     assert said in done.stdout
     assert ("VALIDATION FAILED" in done.stdout.upper()) == (student != "right")
+
+
+def everything(database: Path, name: str, student: str) -> dict:
+    """All that a database says of a submission, without random ids."""
+    with Gradebook(f"sqlite:///{database}") as gradebook:
+        submitted = gradebook.find_submission_notebook(name, name, student)
+        columns = (
+            "auto_score",
+            "manual_score",
+            "extra_credit",
+            "needs_manual_grade",
+            "max_score",
+            "failed_tests",
+        )
+        return {
+            "grades": {g.name: [getattr(g, column) for column in columns] for g in submitted.grades},
+            "comments": {c.name: (c.auto_comment, c.manual_comment) for c in submitted.comments},
+            "late": (submitted.late_submission_penalty, submitted.assignment.timestamp),
+        }
+
+
+def test_nbgrader_autograde_can_use_our_engine(course, assignment, grader, ours, tmp_path):
+    """The same database as `cs-vl grade` writes, with what is nbgrader's own: overwritten cells, late work, bad files."""
+    if assignment.name != "a2_clip":
+        pytest.skip("one assignment speaks for the hook")
+    name, root = assignment.name, tmp_path / "course"
+    shutil.copytree(course, root, ignore=shutil.ignore_patterns("autograded"))
+    with Gradebook(f"sqlite:///{root / 'gradebook.db'}") as gradebook:
+        for student in STUDENTS[name]:
+            gradebook.remove_submission(name, student)
+        gradebook.update_or_create_assignment(name, duedate="2026-01-01 00:00:00")
+    right = handed_in(root, assignment, "right").path
+    cheat = nbformat.read(right, as_version=4)
+    cheat.cells = [c for c in cheat.cells if c.metadata.get("nbgrader", {}).get("grade_id") != "check-CLIP"]
+    for cell in cheat.cells:
+        settings = cell.metadata.get("nbgrader", {})
+        if settings.get("grade_id") == "nt_xent":
+            cell.source = "while True:\n    pass"
+        if settings.get("grade_id") == "check-nt_xent":
+            cell.source, settings["points"] = "1000.0", 1000
+    for student, text in (("cheat", nbformat.writes(cheat)), ("cut", right.read_text()[:5000])):
+        path = handed_in(root, assignment, student).path
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    for student in ("right", "cheat"):
+        when = "2026-01-01 05:00:00 UTC" if student == "cheat" else "2025-12-31 23:00:00 UTC"
+        (root / "submitted" / student / name / "timestamp.txt").write_text(when)
+    settings = (
+        "c = get_config()\n"
+        "c.Autograde.autograde_preprocessors = [\n"
+        '    "autograder.gradebook.plugin.CsVlGrade", "nbgrader.preprocessors.AssignLatePenalties",\n'
+        '    "nbgrader.preprocessors.CheckCellMetadata"]\n'
+        f"c.CsVlGrade.results, c.CsVlGrade.seconds = {str(grader.results)!r}, 60\n"
+        'c.LateSubmissionPlugin.penalty_method = "zero"\n'
+    )
+    (root / "nbgrader_config.py").write_text(settings)
+    done = nbgrader("autograde", name, cwd=root)
+    assert "error processing assignment 'a2_clip' for student 'cut'" in done.stderr  # the others are graded
+    assert not (root / "autograded" / "cut").exists() or not list(
+        (root / "autograded" / "cut" / name).iterdir()
+    )
+
+    found = [handed_in(root, assignment, who) for who in ("right", "wrong", "cheat")]
+    results = [ours["right"], ours["wrong"], grader.grade(found[2])]
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "nbgrader_config.py").write_text(settings)
+    course_of_ours = Course.of(tmp_path, theirs)
+    with Gradebook(f"sqlite:///{root / 'gradebook.db'}") as gradebook:
+        due = gradebook.find_assignment(name).duedate
+    shutil.copytree(root / "submitted", theirs / "submitted")
+    found = [handed_in(theirs, assignment, one.student) for one in found]
+    assert write_gradebook(course_of_ours, name, results, found, due=due) == []
+    for student in ("right", "wrong", "cheat"):
+        hooked = everything(root / "gradebook.db", name, student)
+        assert hooked == everything(theirs / "gradebook.db", name, student), student
+        shown = json.loads((root / "autograded" / student / name / f"{name}.ipynb").read_text())
+        sources = {c["metadata"].get("nbgrader", {}).get("grade_id"): c["source"] for c in shown["cells"]}
+        assert {"check-CLIP", "CLIP", "nt_xent", "check-nt_xent"} <= set(sources)
+        assert "check_hidden" in "".join(sources["check-nt_xent"])
+    cheated = everything(root / "gradebook.db", name, "cheat")
+    assert cheated["grades"]["check-nt_xent"][0] == 0 and cheated["grades"]["check-CLIP"][0] == 8
+    assert cheated["late"][0] == sum(row[0] or 0 for row in cheated["grades"].values())

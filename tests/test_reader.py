@@ -1,6 +1,7 @@
 """Whose is which file: layouts, rosters, and zips that want out."""
 
 import os
+import socket
 import stat
 import struct
 import warnings
@@ -53,7 +54,7 @@ def find(tmp_path):
         found, find.remarks = find_submissions(source, A, scratch, roster)
         find.found = {one.student: one for one in found}
         assert len(find.found) == len(found)
-        roots = (source, scratch / source.stem)
+        roots = (source, scratch / source.stem, *(scratch / ".zips").glob("*"))
         return {f.student: inside(f.path, roots) for f in found}
 
     def inside(path, roots):
@@ -467,3 +468,221 @@ def test_a_damaged_zip_gets_a_sentence(tmp_path_factory, data):
         assert "\n" not in str(error)
     else:
         assert all(one.path is None or one.path.is_relative_to(root / "scratch") for one in found)
+
+
+# --- what students do to files ------------------------------------------------------------------------------
+
+
+def blank_and_answered() -> tuple[str, str]:
+    from autograder.build.notebooks import student_path
+    from autograder.build.sample_class import FOLDER
+
+    answered = FOLDER / "submitted" / "ada" / A / f"{A}.ipynb"
+    return student_path(A).read_text(encoding="utf-8"), answered.read_text(encoding="utf-8")
+
+
+def test_a_blank_copy_beside_the_answers_is_not_graded(tmp_path, find):
+    folder = lay_out(tmp_path / "class", f"ada/{A}.ipynb", "ada/Untitled.ipynb", "ada/mine.ipynb")
+    blank, answered = blank_and_answered()
+    (folder / "ada" / f"{A}.ipynb").write_text(blank)
+    (folder / "ada" / "mine.ipynb").write_text(answered)
+    assert find(folder) == {"ada": "ada/mine.ipynb"}
+    (folder / "ada" / f"{A}.ipynb").write_text(answered)
+    assert find(folder) == {"ada": f"ada/{A}.ipynb"}
+
+
+@pytest.mark.parametrize(
+    "name", ["my work.ipynb", f"{A} (1).ipynb", f"{A}.ipynb.txt", "X.IPYNB.JSON", "x.PY"]
+)
+def test_renamed_notebooks_are_found(tmp_path, find, name):
+    lay_out(tmp_path / "class", f"ada/{A}/{name}", f"bob/{A}/{A}.ipynb")
+    assert find(tmp_path / "class")["ada"] == f"ada/{A}/{name}"
+    assert (
+        find(zipped(tmp_path / "z.zip", {f"ada/{name}": NOTEBOOK, "bob/x.ipynb": ""}))["ada"] == f"ada/{name}"
+    )
+    canvas = f"lovelace_11_22_{name}"
+    assert find(zipped(tmp_path / "c.zip", {canvas: NOTEBOOK, "b_1_2_x.py": ""}))["11"] == canvas
+    loose = lay_out(tmp_path / "loose", f"ada_{A}.ipynb.txt", f"{A}-bob.ipynb")
+    assert find(loose) == {"ada": f"ada_{A}.ipynb.txt", "bob": f"{A}-bob.ipynb"}
+
+
+def test_a_folder_that_is_a_link_is_not_followed_where_a_folder_is_expected(tmp_path, find):
+    folder = lay_out(tmp_path / "class", f"ada/{A}/{A}.ipynb", "eve/old.ipynb", f"bob/{A}/{A}.ipynb")
+    (folder / "eve" / A).symlink_to(folder / "ada" / A)
+    (folder / "bob" / A / "loop").symlink_to(folder)
+    (folder / "ada" / A / "self").symlink_to(folder / "ada" / A / "self")
+    assert find(folder)["eve"] == "eve/old.ipynb"
+    assert find(folder)["bob"] == f"bob/{A}/{A}.ipynb"
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "x").symlink_to(folder)
+    assert find(alone) == {}
+
+
+def test_pipes_sockets_and_folders_with_the_names_of_notebooks_stop_nothing(tmp_path, find):
+    folder = lay_out(tmp_path / "class", "ada/x.ipynb", "eve.ipynb/x.ipynb")
+    os.mkfifo(folder / "bob.ipynb")
+    os.mkfifo(folder / "c_1_2_x.zip")
+    os.mkfifo(folder / "ada" / f"{A}.ipynb")
+    (folder / "ada" / "y.ipynb").mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "kim.ipynb"))
+        found = find(folder)
+        assert (found["ada"], found["eve.ipynb"], found["1"]) == ("ada/x.ipynb", "eve.ipynb/x.ipynb", None)
+        for student in ("bob", "kim"):
+            with pytest.raises(Unreadable, match="a plain file is expected"):
+                read_submission(find.found[student].path)
+    os.mkfifo(tmp_path / "z.zip")
+    with pytest.raises(BadInput, match="neither a folder"):
+        find(tmp_path / "z.zip")
+
+
+ODD_NAMES = [
+    "a\nb",
+    "\u202egnp.exe",
+    "💥",
+    "-rf",
+    "n" * 249,
+    "CON",
+    "aux.",
+    "a b ",
+    "$(id)",
+    "'\"<b>",
+    "%00",
+    "~",
+    "a\tb",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_are_found_and_shown_as_such(tmp_path, find, name):
+    zipped(
+        tmp_path / "z.zip",
+        {f"{name}.ipynb": NOTEBOOK, f"bob/{name}.ipynb": NOTEBOOK, "kim/x.ipynb": NOTEBOOK},
+    )
+    found = find(tmp_path / "z.zip")
+    assert found["bob"] == f"bob/{name}.ipynb" and found[printable(name)] == f"{name}.ipynb"
+    assert all(student.isprintable() for student in found)
+    read_submission(find.found["bob"].path)
+
+
+# --- zips of students ---------------------------------------------------------------------------------------
+
+
+def zip_bytes(tmp_path: Path, files: dict[str, bytes | str]) -> bytes:
+    return zipped(tmp_path / "inner.zip", files).read_bytes()
+
+
+def test_a_zip_that_a_student_handed_in_is_opened(tmp_path, find):
+    handed_in = zip_bytes(
+        tmp_path, {"hw/x.ipynb": NOTEBOOK, "hw/../../../out.ipynb": NOTEBOOK, "__MACOSX/._x.ipynb": ""}
+    )
+    find(zipped(tmp_path / "c.zip", {"lovelace_11_22_hw.zip": handed_in, "b_1_2_x.py": ""}))
+    assert find.found["11"].path.name == "x.ipynb" and find.found["11"].path.read_text() == NOTEBOOK
+    assert any("leads out of the folder" in remark for remark in find.remarks)
+    folder = lay_out(tmp_path / "class", f"bob/{A}/{A}.ipynb")
+    (folder / "ada" / A).mkdir(parents=True)
+    (folder / "ada" / A / "hw.zip").write_bytes(handed_in)
+    (folder / "bob" / A / "more.zip").write_bytes(handed_in)
+    find(folder)
+    assert find.found["ada"].path.name == "x.ipynb" and find.found["bob"].path.name == f"{A}.ipynb"
+    assert list(folder.rglob("x.ipynb")) == [] and not list(tmp_path.rglob("out.ipynb"))
+    path = gradescope(tmp_path / "e.zip", {"submission_1": people(ADA)}, {})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("assignment_7_export/submission_1/hw.zip", handed_in)
+    find(path)
+    assert find.found["11"].path.name == "x.ipynb"
+
+
+def test_a_zip_in_a_students_zip_stays_closed(tmp_path, find):
+    inner = zip_bytes(tmp_path, {"x.ipynb": NOTEBOOK})
+    middle = zip_bytes(tmp_path, {"inner.zip": inner})
+    find(zipped(tmp_path / "c.zip", {"lovelace_11_22_hw.zip": middle, "b_1_2_x.py": ""}))
+    assert find.found["11"].path is None
+    assert find.found["11"].notes == ["hw.zip holds no notebook that can be read"]
+    assert any("inner.zip" in remark and "stays closed" in remark for remark in find.remarks)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        {f"{i}.ipynb": b"0" * 2**20 for i in range(80)},
+        {"x.ipynb": b"0" * (MAX_BYTES + 10)},
+        {f"{i}.py": b"" for i in range(3000)},
+        {"x.zip": b"not a zip"},
+        {},
+    ],
+    ids=["size", "one", "count", "nested", "empty"],
+)
+def test_a_bomb_costs_its_owner_only(tmp_path, find, bomb):
+    handed_in = zip_bytes(tmp_path, bomb)
+    find(
+        zipped(
+            tmp_path / "c.zip",
+            {"lovelace_11_22_hw.zip": handed_in, "b_1_2_x.py": "x = 1", "eve_3_4_hw.zip": b"PK"},
+        )
+    )
+    assert set(find.found) == {"11", "1", "3"} and find.found["1"].path.name == "b_1_2_x.py"
+    used = sum(p.stat().st_blocks * 512 for p in (tmp_path / "scratch" / ".zips").rglob("*"))
+    assert used < MAX_BYTES + 2**20
+    assert all(remark.isprintable() for remark in find.remarks)
+
+
+def test_a_huge_zip_of_a_student_keeps_its_owners_place(tmp_path, find, monkeypatch):
+    monkeypatch.setattr("autograder.reader.MAX_BYTES", 1000)
+    path = tmp_path / "c.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ada/hw.zip", os.urandom(5000))
+        archive.writestr("bob/x.ipynb", NOTEBOOK)
+    assert find(path) == {"ada": None, "bob": "bob/x.ipynb"}
+    assert any("ada/hw.zip" in remark and "stays closed" in remark for remark in find.remarks)
+
+
+def test_too_many_files_are_refused(tmp_path, find, monkeypatch):
+    monkeypatch.setattr("autograder.reader.MAX_FILES", 20)
+    with pytest.raises(BadInput, match="more than 20 files"):
+        find(zipped(tmp_path / "z.zip", {f"{i}/x.ipynb": "" for i in range(30)}))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_whole_and_damaged(tmp_path, find, method):
+    path = tmp_path / "z.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("ada/x.ipynb", NOTEBOOK * 50)
+        archive.writestr("bob/x.ipynb", NOTEBOOK)
+    assert find(path) == {"ada": "ada/x.ipynb", "bob": "bob/x.ipynb"}
+    data = bytearray(path.read_bytes())
+    at = data.index(b"ada/x.ipynb") + len(b"ada/x.ipynb")
+    data[at : at + 12] = b"\xff" * 12
+    path.write_bytes(data)
+    assert set(find(path)) == {"ada", "bob"} and any("damaged" in remark for remark in find.remarks)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "submission_1:\n  :created_at: 2026-02-31",
+        "submission_1: {':submitters': [{':name': [1, 2], ':sid': {a: 1}}]}",
+        "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nsubmission_1: {':submitters': [{':name': *c}]}",
+        "x: " + "9" * 5000,
+        "? [1, 2]\n: 3",
+        "&a [*a]",
+        "- 1",
+        "\0",
+    ],
+)
+def test_metadata_of_any_kind_stop_nothing(tmp_path, find, text):
+    files = {"e/submission_metadata.yml": text, "e/submission_1/x.ipynb": NOTEBOOK}
+    try:
+        assert "e/submission_1/x.ipynb" in find(zipped(tmp_path / "e.zip", files)).values()
+    except BadInput as error:
+        assert "export it again" in str(error)
+
+
+def test_expanding_aliases_in_metadata_take_no_memory(tmp_path, find):
+    levels = "".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9)}]\n" for i in range(1, 30))
+    text = f"x0: &x0 [lol]\n{levels}submission_1: {{':submitters': [{{':name': *x29, ':sid': 7}}]}}"
+    found = find(
+        zipped(tmp_path / "e.zip", {"submission_metadata.yml": text, "submission_1/x.ipynb": NOTEBOOK})
+    )
+    assert found["7"] == "submission_1/x.ipynb"

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 import cs_vl
 from autograder.build.edition import DATA_FOLDER, data_files
 from autograder.build.notebooks import solved_path, write
-from cs_vl.checks.load import parse
+from cs_vl.checks.source import parse
 
 LIMIT_SECONDS = 1800
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -122,7 +122,10 @@ def isolated() -> Iterator[None]:
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
-        stack.enter_context(torch.device("cpu"))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))  # costs each call of torch some microseconds
+        else:
+            stack.callback(_cpu_again)
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(warnings.catch_warnings())
         stack.enter_context(np.errstate(all="ignore"))
@@ -140,6 +143,11 @@ def isolated() -> Iterator[None]:
             torch.set_grad_enabled(grad)
             np.random.set_state(numpy_state)
             random.setstate(python_state)
+
+
+def _cpu_again() -> None:
+    if torch.get_default_device().type != "cpu":  # what ran in between has set it
+        torch.set_default_device("cpu")
 
 
 def runs_on_own(assignment: Assignment, exercise: Exercise) -> list[Exercise]:

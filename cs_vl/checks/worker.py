@@ -297,7 +297,7 @@ class Serving:
             return {}
         exercise = self.assignment[message["run"]]
         stage = next(stage for stage in exercise.stages if stage.name == message["stage"])
-        answer = self.loaded.answers[exercise.name]
+        answer = self.loaded.answer(exercise.name)
         return asdict(run_probe(self.assignment, exercise, stage, message["inputs"], answer, self.stand_ins))
 
     def reply(self, stream: wire.Sink, message: dict[str, Any]) -> None:

@@ -1,19 +1,15 @@
 """Print all ratios as a Markdown table.  Each is a median over runs in turn: ours, the peer's, ours, ..."""
 
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
-import nbformat
 import torch
 
 from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
 from tests.bench.clip import clip_step
+from tests.bench.grading import rows as grading_rows
 from tests.bench.losses import losses
 
 torch.set_num_threads(1)
@@ -104,41 +100,6 @@ def checks(name: str) -> tuple[str, str, float, float]:
     return f"the slowest check of {name}, after the first", "0.5 s", slowest / 0.5, slowest
 
 
-def grading() -> tuple[str, str, float, float]:
-    """One right submission through our grader and through nbgrader's autograde, both from cold, story left out."""
-    from autograder.build.notebooks import solved_notebook, student_notebook
-    from autograder.build.sample_class import answers, fill
-
-    assignment = load_assignment("a1_transformer")
-    source = solved_notebook(assignment)
-    source.cells = [c for c in source.cells if c.cell_type != "code" or "nbgrader" in c.metadata]
-    notebook = fill(student_notebook(source), answers(assignment))
-    bin_folder = Path(sys.executable).parent
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        students = [f"student{i}" for i in range(4)]
-        for name, content in (("source", source), *((f"submitted/{s}", notebook) for s in students)):
-            path = root / name / assignment.name / f"{assignment.name}.ipynb"
-            path.parent.mkdir(parents=True)
-            nbformat.write(content, path)
-        environment = {"PATH": f"{bin_folder}:/usr/bin:/bin", "HOME": folder, "OMP_NUM_THREADS": "1"}
-
-        def run(*command: str) -> None:
-            subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
-
-        run("nbgrader", "generate_assignment", assignment.name)
-        theirs = seconds(lambda: run("nbgrader", "autograde", assignment.name))
-        ours = seconds(
-            lambda: run("cs-vl", "grade", assignment.name, "submitted", "-o", "results", "--jobs", "1")
-        )
-    return (
-        "grading four submissions of a1, from cold, one at a time",
-        "nbgrader autograde",
-        ours / theirs,
-        ours,
-    )
-
-
 def scenes() -> tuple[str, str, float, float]:
     from cs_vl.data.scenes import make_scenes
 
@@ -152,7 +113,8 @@ def main() -> None:
         say(*bench(), "s")
     for name in ASSIGNMENTS:
         say(*checks(name), "s")
-    say(*grading(), "s")
+    for grading_row in grading_rows():
+        say(*grading_row)
     for loss_row in losses():
         say(*loss_row)
 

@@ -66,10 +66,36 @@ def warm(assignment: str, modules: list[str]) -> Any:
             importlib.import_module(name)
     with isolated():  # what every probe needs, of which torch and NumPy import some when it is first used
         pass
+    first_use()
     # What is there now stays: a collection in a fork would copy all of it.
     gc.collect()
     gc.freeze()
     return serving
+
+
+def first_use() -> None:
+    """Do once what torch and NumPy set up when they are first used, which else each fork would do again."""
+    import numpy as np
+    import torch
+    from torch.nn import functional as F
+
+    with torch.random.fork_rng(devices=[]):
+        for dtype in (torch.float32, torch.float64):
+            x = torch.ones(4, 3, dtype=dtype, requires_grad=True)
+            block = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3), torch.nn.GELU()).to(
+                dtype
+            )
+            images = torch.nn.Conv2d(1, 1, 3).to(dtype)(torch.ones(1, 1, 4, 4, dtype=dtype))
+            scores = (F.normalize(block(x)) @ x.mT).exp().log_softmax(dim=1)
+            loss = F.cross_entropy(scores, torch.arange(4)) + torch.einsum("ij,ij->", x, x) + images.mean()
+            loss.backward()
+            optimizer = torch.optim.AdamW(block.parameters())
+            optimizer.step()
+            optimizer.zero_grad()
+            torch.linalg.norm(x.detach()), x.detach().topk(2), torch.randn(2), torch.randperm(3)
+    for kind in (np.float32, np.float64):
+        y = np.ones((4, 3), dtype=kind)
+        np.exp(y @ y.T).sum(axis=1, keepdims=True), np.einsum("ij,ij->i", y, y), np.linalg.norm(y, axis=1)
 
 
 class Child:

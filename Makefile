@@ -32,10 +32,11 @@ $(READY): pyproject.toml constraints.txt
 	@$(PIP) --no-deps open_clip_torch
 	@touch $@
 
+# The sample class is the project's own: where no walls stand around its code, grading says so and goes on.
 grade: $(READY)  ## grade the sample class and print the reports' paths
 	@set -e; for a in $(CLASS); do \
 	  echo "== $$a"; \
-	  $(BIN)/cs-vl grade $$a autograder/sample_class/submitted --roster autograder/sample_class/roster.csv -o results/$$a; \
+	  $(BIN)/cs-vl grade $$a autograder/sample_class/submitted --roster autograder/sample_class/roster.csv -o results/$$a --unsafe-no-sandbox; \
 	  echo; \
 	done; \
 	for a in $(CLASS); do echo "Report of $$a: $(CURDIR)/results/$$a/index.html"; done

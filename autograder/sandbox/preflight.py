@@ -48,7 +48,7 @@ class Walls:
 # The first cell: `@attempt` runs a function at once, in a process of its own, and raises what came of it.
 TOOLS = """
 import ctypes, mmap, os, signal, socket, threading, time
-libc = ctypes.CDLL(None, use_errno=True)
+from ctypes import pythonapi as libc
 class Through(Exception): pass
 class Held(Exception): pass
 def attempt(function):
@@ -56,10 +56,12 @@ def attempt(function):
     if child == 0:
         try:
             os._exit(1 if function() else 0)
-        except BaseException:
+        except (OSError, MemoryError, RuntimeError):  # RuntimeError: a thread that can't start
             os._exit(0)
+        finally:
+            os._exit(2)  # the attempt is at fault, and has shown nothing
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    raise (Through if code == 1 else Held)(function.__name__)
+    raise (Held if code == 0 else Through)(function.__name__)
 """
 
 # {what stands: cells that try to get through}

@@ -15,7 +15,7 @@ from cs_vl.checks.run import Outcome
 from cs_vl.checks.spec import Exercise
 from cs_vl.checks.worker import NoWorker, StudentProcess, why_it_died
 
-LOAD = 3  # times the limit of one case
+LOAD, LOAD_AT_LEAST = 3, 5.0  # times the limit of one case; seconds
 END_SECONDS = 2.0  # until what is left of an exercise is gone
 
 
@@ -83,12 +83,13 @@ class Walled(StudentProcess):
     """
 
     def __init__(self, pool: Pool, seconds: float):
-        self.load_seconds = LOAD * seconds
+        self.load_seconds = max(LOAD * seconds, LOAD_AT_LEAST)
         self._pool = pool
         self._main = Channel()
         self._exercise: Channel | None = None
         self._code: int | None = None  # how the exercise's process ended
         self._reason = ""
+        self._lost = False
         self._server: Server | None = None
         for attempt in (1, 2):  # a server that somebody has killed is no reason to stop
             server = pool.take()
@@ -116,10 +117,13 @@ class Walled(StudentProcess):
             self.broken = True
             raise
 
-    def begin(self, exercise: Exercise, stand_ins: str | None) -> None:
-        if self._exercise and not self._hang_up():
+    def turn_to(self, exercise: Exercise) -> None:
+        over = self._exercise and self._begun != exercise.name and not self.broken
+        if over and not self._hang_up():
             self.broken = True
-            raise TimeoutError
+
+    def begin(self, exercise: Exercise, stand_ins: str | None) -> None:
+        self.turn_to(exercise)
         self._exercise = channel = Channel()
         try:
             self._main.within(END_SECONDS).send_descriptor(channel.theirs)
@@ -146,8 +150,15 @@ class Walled(StudentProcess):
         return True
 
     def cause(self) -> Outcome:
+        """What to say of a process that died.
+
+        Raises:
+            NoWorker: it is the warm process that is gone, which no student's code can reach: a fault of ours.
+        """
         if self._code is None:
             self._end()
+        if self._lost:
+            raise NoWorker("the warm process behind the walls was killed: grade again")
         if self._reason == "memory":
             most = self._pool.limits.memory
             return Outcome(
@@ -164,8 +175,10 @@ class Walled(StudentProcess):
             used = server.end()
         except OSError:
             server.close()
+            self._lost = True
             return
-        self.cpu_seconds, self.peak_mb, self._reason = used.cpu_seconds, used.peak_mb, used.reason
+        self.cpu_seconds, self.peak_mb = used.cpu_seconds, used.peak_mb
+        self._reason, self._code = used.reason, used.code
         self._pool.give_back(server)
         self.broken = True
 

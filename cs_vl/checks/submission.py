@@ -10,7 +10,7 @@ from cs_vl.checks.cells import Cell
 from cs_vl.checks.judge import StageCases, StageVerdict, Verdict, judge
 from cs_vl.checks.run import Outcome
 from cs_vl.checks.spec import Assignment, Exercise, Inputs, Stage
-from cs_vl.checks.worker import STAGE_SECONDS, NoWorker, StudentProcess, Worker
+from cs_vl.checks.worker import STAGE_SECONDS, StudentProcess, Worker
 
 Cases = Callable[[Exercise], Callable[[Stage], StageCases]]
 
@@ -52,7 +52,11 @@ class Submitted:
         self.cpu_seconds = self.peak_mb = 0.0
 
     def __enter__(self) -> "Submitted":
-        self._start()
+        try:
+            self._start()
+        except BaseException:
+            self._close()
+            raise
         self._until = time.monotonic() + ALL_STAGES * self.seconds
         return self
 
@@ -63,9 +67,6 @@ class Submitted:
         self.worker = self.start()
         try:
             self.loaded = self.worker.load(self.cells, self.setup)
-        except NoWorker:
-            self._close()
-            raise
         except TimeoutError:
             seconds = self.worker.load_seconds
             self.fault = Outcome(
@@ -123,9 +124,11 @@ class Submitted:
                 self.fault = Outcome(
                     "timeout", message=f"The submission as a whole took more than {limit} seconds."
                 )
-            if self.worker and self.worker.broken and not self.fault:
-                self._close()
-                self._start()
+            if self.worker and not self.fault:
+                self.worker.turn_to(exercise)
+                if self.worker.broken:
+                    self._close()
+                    self._start()
             if self.fault or self.worker is None:
                 return self.fault or Outcome("crashed")
             return self.worker.run(exercise, stage, inputs, min(self.seconds, left), self.stand_ins(exercise))

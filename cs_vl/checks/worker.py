@@ -102,6 +102,10 @@ class StudentProcess(ABC):
             "notes": _texts(parts.get("notes")),
         }
 
+    def turn_to(self, exercise: Exercise) -> None:
+        """End what is left of the exercise before.  Where that fails, this is `broken`."""
+        return
+
     def begin(self, exercise: Exercise, stand_ins: str | None) -> None:
         """Go on to an exercise; raises as `ask` does.
 

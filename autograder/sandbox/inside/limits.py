@@ -23,7 +23,7 @@ class Limits:
 
     memory: int = 1024
     scratch: int = 64
-    processes: int = 64
+    processes: int = 32
     files: int = 128
     cpu: int = 600
 

@@ -6,7 +6,7 @@ It takes orders from the judge through one socket, one JSON message at a time:
     judge                                            here
                                                      {"ready": true}
     {"limits": {...}, "seccomp": hex}, a descriptor  {"started": true} or {"error": sentence}
-    {"end": true}                                    {"cpu_seconds": 0.3, "peak_mb": 12, "reason": ""}
+    {"end": true}                                    {"cpu_seconds": 0.3, "peak_mb": 12, "reason": "", "code": -9}
 
 When the judge is gone, it ends, and with it whatever runs.
 """
@@ -128,6 +128,7 @@ class Child:
 
 def _waits(serving: Any, connection: int, limits: Limits, seccomp: bytes, tell: int) -> NoReturn:
     """The child that makes the namespaces and forks process 1 in them; it stays, since others can't wait for that."""
+    code = 1
     try:
         taken = address_space()
         enter(limits.scratch)
@@ -141,17 +142,17 @@ def _waits(serving: Any, connection: int, limits: Limits, seccomp: bytes, tell: 
         os.close(connection)
         os.write(tell, str(first).encode())
         os.close(tell)
-        os.waitpid(first, 0)
+        code = os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
     except BaseException as error:
         with suppress(OSError):
             os.write(tell, f"{type(error).__name__}: {error}".encode()[:1000])
     finally:
-        os._exit(1)
+        os._exit(code & 0xFF)
 
 
 def supervise(judge: socket.socket, child: Child, watch: Watch) -> None:
     """Watch a submission until the judge ends it; then all of it is gone, and the judge is told what it used."""
-    reason, usage = "", None
+    reason, usage, code = "", None, 0
     while True:
         asked = select.select([judge], [], [], EVERY)[0]
         if usage is None:
@@ -160,15 +161,18 @@ def supervise(judge: socket.socket, child: Child, watch: Watch) -> None:
             if reason or asked:
                 with suppress(ProcessLookupError):
                     os.kill(child.first, signal.SIGKILL)
-            pid, _, used = os.wait4(child.pid, 0 if reason or asked else os.WNOHANG)
-            usage = used if pid else None
+            pid, status, used = os.wait4(child.pid, 0 if reason or asked else os.WNOHANG)
+            if pid:
+                usage, code = used, os.waitstatus_to_exitcode(status)
         if asked:
             break
     if not judge.recv(MESSAGE):
         os._exit(0)
     assert usage
     seconds = max(usage.ru_utime + usage.ru_stime, sum(watch.cpu.values()))
-    say(judge, {"cpu_seconds": round(seconds, 3), "peak_mb": round(watch.peak / MB, 1), "reason": reason})
+    code = code - 256 if code >= 128 else code  # a signal, as process 1's parent passes it on
+    used_up = {"cpu_seconds": round(seconds, 3), "peak_mb": round(watch.peak / MB, 1)}
+    say(judge, {**used_up, "reason": reason, "code": code})
 
 
 def say(judge: socket.socket, message: dict[str, Any]) -> None:

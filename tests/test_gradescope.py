@@ -259,9 +259,11 @@ def check_wrong(tree: dict) -> None:
 
 def test_a_wrong_answer_as_gradescope_runs_it(lay_out):
     root = lay_out(handed_in("edsger"))
+    (root / "submission" / "draft.py").write_text("x = 1\n")
     (root / "venv").symlink_to(sys.prefix)
     tree, printed = autograde(root)
     check_wrong(tree)
+    assert "several files: a2_clip.ipynb is graded, draft.py left out" in tree["output"]
     assert for_staff(tree) in printed
     assert (root / "source" / "secret").read_text() not in json.dumps(tree) + printed
 

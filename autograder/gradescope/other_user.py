@@ -26,6 +26,8 @@ sys.path.insert(0, grader)
 from inside.limits import Limits, limit
 from inside.walls import become_nobody, drop
 limit(Limits(processes=1024), int(taken))
+with open("/proc/self/oom_score_adj", "w") as file:
+    file.write("1000")  # if the container runs out of memory, it is this that goes
 become_nobody()
 drop(bytes.fromhex(filter))
 os.execv(command[0], command)

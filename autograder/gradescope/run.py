@@ -20,6 +20,7 @@ from autograder.exports import gradescope_results
 from autograder.grade import Grader, Result
 from autograder.gradescope.other_user import OtherUser, try_other_user
 from autograder.reader import METADATA, Found, find_submissions
+from autograder.report.text import shown
 from autograder.sandbox.pool import NoWalls
 from autograder.sandbox.preflight import Walls, preflight
 from cs_vl.checks.spec import Assignment, load_assignment
@@ -50,6 +51,8 @@ def grade_submission(root: Path, assignment: Assignment, seconds: float = STAGE_
     # What is printed is for staff.
     print(*stood, f"{found.student}: {result.status}", *result.notes, sep="\n")
     tree = gradescope_results(result)
+    if result.points is not None:  # without a score, they are there already
+        tree["output"] = "\n".join([tree["output"], *map(shown, result.notes)])
     if "tests" in tree:  # without a score there must be none: see gradescope_results
         tree["tests"].append(_for_staff("walls around the student's code", stood))
     return tree

@@ -53,6 +53,10 @@ class Server:
     """
 
     def __init__(self, assignment: str, edition: Path, modules: Sequence[str], hidden: Sequence[Path]):
+        try:
+            walls = bwrap.command(edition, hidden)
+        except OSError as error:
+            raise NoWalls(str(error)) from error
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._errors = tempfile.TemporaryFile("w+b")  # noqa: SIM115  (as long as this)
         program = [bwrap.interpreter(), "-S", "-s", "-P", "-B", "-m", f"{bwrap.INSIDE.name}.server"]
@@ -65,16 +69,13 @@ class Server:
         }
         try:
             self._process = subprocess.Popen(
-                [*bwrap.command(edition, hidden), *program, str(theirs.fileno()), assignment, *modules],
+                [*walls, *program, str(theirs.fileno()), assignment, *modules],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
                 pass_fds=[theirs.fileno()],
                 env={**ENVIRONMENT, **MEMORY, **home, "PYTHONPATH": os.pathsep.join(bwrap.import_path())},
             )
-        except OSError as error:
-            self._socket.close()
-            raise NoWalls(f"{error}") from error
         finally:
             theirs.close()
         try:
@@ -135,7 +136,7 @@ class Pool:
     def __init__(
         self, assignment: str, edition: Path, modules: Sequence[str] = (), hidden: Sequence[Path] = ()
     ):
-        if os.getuid() == 0:  # then it is nobody who reads it
+        if hasattr(os, "getuid") and os.getuid() == 0:  # then it is nobody who reads it
             for path in (edition, *edition.rglob("*")):
                 path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
         self._new = lambda: Server(assignment, edition, modules, hidden)

@@ -122,7 +122,7 @@ class Walled(StudentProcess):
         if over and not self._hang_up():
             self.broken = True
 
-    def begin(self, exercise: Exercise, stand_ins: str | None) -> None:
+    def begin(self, exercise: Exercise, stand_ins: str | None, seconds: float) -> None:
         self.turn_to(exercise)
         self._exercise = channel = Channel()
         try:
@@ -131,7 +131,7 @@ class Walled(StudentProcess):
             self.broken = True
             raise
         channel.theirs.close()
-        super().begin(exercise, stand_ins)
+        super().begin(exercise, stand_ins, seconds)
 
     def _hang_up(self) -> bool:
         """End the exercise's process; whether the one that has loaded the definitions says so."""

@@ -106,13 +106,13 @@ class StudentProcess(ABC):
         """End what is left of the exercise before.  Where that fails, this is `broken`."""
         return
 
-    def begin(self, exercise: Exercise, stand_ins: str | None) -> None:
+    def begin(self, exercise: Exercise, stand_ins: str | None, seconds: float) -> None:
         """Go on to an exercise; raises as `ask` does.
 
         Args:
             stand_ins: the source of what takes the place of earlier ones.
         """
-        self.ask({"begin": exercise.name, "stand_ins": stand_ins}, STAGE_SECONDS)
+        self.ask({"begin": exercise.name, "stand_ins": stand_ins}, seconds)
 
     def run(
         self,
@@ -130,7 +130,7 @@ class StudentProcess(ABC):
         try:
             if self._begun != exercise.name:
                 self._begun = ""
-                self.begin(exercise, stand_ins)
+                self.begin(exercise, stand_ins, seconds)
                 self._begun = exercise.name
             reply = self.ask({"run": exercise.name, "stage": stage.name, "inputs": inputs}, seconds)
             return believe(reply, self._cells)

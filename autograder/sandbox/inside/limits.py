@@ -1,13 +1,10 @@
 """Limits of one submission: what the kernel holds each process to, and what is watched of all of them together."""
 
 import os
-import resource
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MB = 2**20
-PAGE = os.sysconf("SC_PAGE_SIZE")
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Limits:
 
 def address_space() -> int:
     """The bytes of address space that this process takes."""
-    return _words("/proc/self/statm")[0] * PAGE
+    return _words("/proc/self/statm")[0] * os.sysconf("SC_PAGE_SIZE")
 
 
 def limit(limits: Limits, taken: int) -> None:
@@ -39,6 +36,8 @@ def limit(limits: Limits, taken: int) -> None:
     Args:
         taken: the address space that it has from the warm process.
     """
+    import resource  # Windows, where `Limits` alone is of use, has none
+
     # Not RLIMIT_DATA, which does not count memory that is shared.
     space = taken + limits.memory * MB
     for what, most in (
@@ -78,7 +77,7 @@ class Watch:
             except (OSError, ValueError, IndexError):  # it has just ended
                 continue
             total += max(0, fields.get("RssAnon", 0) - self.base) + fields.get("RssShmem", 0)
-            self.cpu[pid] = (words[11] + words[12]) / TICKS
+            self.cpu[pid] = (words[11] + words[12]) / os.sysconf("SC_CLK_TCK")
         self.peak = max(self.peak, total)
         return total
 

@@ -1,4 +1,4 @@
-"""TA commands, which join `cs-vl` where the autograder is installed: grade, export, release, build, execute, lab."""
+"""TA commands, which join `cs-vl` where the autograder is installed: grade, export, gradescope, release, build, execute, lab."""
 
 import contextlib
 import itertools
@@ -188,6 +188,31 @@ def export(
     except (BadInput, ValueError, OSError) as error:
         raise fail(str(error)) from None
     typer.echo(f"Tables: {results.resolve()}")
+
+
+@app.command()
+def gradescope(
+    assignment: AssignmentName,
+    out: Annotated[Path, typer.Option("-o", "--out", help="the zip to write")] = Path("autograder.zip"),
+    seconds: Annotated[float, typer.Option(min=0.1, help="the time limit of one case")] = STAGE_SECONDS,
+    minutes: Annotated[
+        float, typer.Option(min=0.5, help="of a submission; below the time that Gradescope's settings allow")
+    ] = 9,
+) -> None:
+    """Make the zip that grades on Gradescope.  It holds answers and hidden cases: for Gradescope alone.
+
+    Made again into the same file, it keeps the hidden cases.
+    """
+    from autograder.gradescope.make import make_upload
+
+    try:
+        spec = load_assignment(assignment)
+        kept = make_upload(spec, out, seconds=seconds, total=round(60 * minutes))
+    except (ValueError, OSError) as error:
+        raise fail(str(error)) from None
+    same = ", with the hidden cases of before" if kept else ""
+    typer.echo(f"{out}  ({out.stat().st_size / 2**20:.1f} MB{same})")
+    typer.echo("In Gradescope's settings of the autograder, give it 3 GB of memory.")
 
 
 @app.command()

@@ -42,18 +42,24 @@ def grade(
     roster: Annotated[
         Path | None, typer.Option(help="a CSV with a column id (and name, email, canvas_id)")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="worker processes at a time")] = os.cpu_count() or 1,
+    jobs: Annotated[int, typer.Option(min=1, help="worker processes at a time, here")] = os.cpu_count() or 1,
     seconds: Annotated[float, typer.Option(min=0.1, help="the time limit of one case")] = STAGE_SECONDS,
     unsafe: Annotated[
         bool,
         typer.Option("--unsafe-no-sandbox", help="go on where the walls around students' code do not stand"),
     ] = False,
+    dask: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="grade on the workers of this Dask scheduler (tcp://host:8786)"),
+    ] = "",
 ) -> None:
     """Grade a class.  Run it again and only what is new or changed is graded.
 
     Status 0: all that was handed in is graded.  1: some submission could not be (the report says why).  2: bad input.
     """
+    from autograder.chunks import dask_workers
     from autograder.grade import Grader, grade_class
+    from autograder.journal import why
     from autograder.reader import BadInput, find_submissions, read_roster
     from autograder.report import score_line, write_report
     from autograder.similar import find_similar
@@ -68,10 +74,16 @@ def grade(
             raise BadInput(f"{submissions} holds no notebook (.ipynb or .py)")
         with console.status("reading the assignment"):
             grader = Grader(spec, out, seconds)
-        with console.status("trying the walls"):
-            grader, walls = _behind_walls(grader, unsafe)
-        with _progress(len(found)) as tick:
-            results = grade_class(grader, found, jobs=jobs, tick=tick)
+        with contextlib.ExitStack() as stack:
+            with console.status("trying the walls"):
+                if dask:
+                    grader = Grader(spec, out, seconds, sandbox=not unsafe)
+                    executor, jobs, walls = stack.enter_context(dask_workers(dask, grader))
+                else:
+                    executor, (grader, tried) = None, _behind_walls(grader, unsafe)
+                    walls = tried.sentences
+            with _progress(len(found)) as tick:
+                results = grade_class(grader, found, jobs=jobs, executor=executor, tick=tick)
     except (BadInput, ValueError, OSError, RuntimeError) as error:
         raise fail(str(error)) from None
     except KeyboardInterrupt:
@@ -79,16 +91,20 @@ def grade(
         os._exit(130)  # without waiting for students' code
     with console.status("looking for similar submissions"):
         similar = find_similar(assignment, found)
-    page = write_report(
-        spec, results, remarks, out, walls.sentences, people.people if people else None, similar
-    )
+    try:
+        page = write_report(spec, results, remarks, out, walls, people.people if people else None, similar)
+    except OSError as error:
+        raise fail(
+            f"the reports can't be written into {out} ({why(error)}).  Nothing is lost: all that was graded is in the "
+            "journal; make room, and run the same command again"
+        ) from None
     width = max(len(r.student) for r in results)
     for r in results:
         typer.echo(f"{r.student:{width}}  {r.status if r.status != 'graded' else score_line(r)}")
     for remark in remarks:
         typer.echo(f"note: {remark}")
     typer.echo(f"\nReport: {page.resolve()}\nTable:  {(out / 'grades.csv').resolve()}")
-    raise typer.Exit(1 if any(r.status in ("unreadable", "grader error") for r in results) else 0)
+    raise typer.Exit(1 if any(r.stale or r.status in ("unreadable", "grader error") for r in results) else 0)
 
 
 def _behind_walls(grader: "Grader", unsafe: bool) -> "tuple[Grader, Walls]":

@@ -35,6 +35,7 @@ from cs_vl.checks.submission import ALL_STAGES
 CHUNK = 4  # submissions: a few seconds of work, and little to do again
 AHEAD = 3  # chunks for each submission at a time: enough to keep workers busy, few enough to hold in memory
 START_SECONDS = 300.0  # a worker's: torch, the walls, the references
+CONNECT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ def dask_workers(address: str, grader: Grader) -> Iterator[Workers]:
     except ImportError:
         raise ValueError('--dask needs Dask: pip install "cs-vl[dask]"') from None
     try:
-        client = Client(address, timeout=20, set_as_default=False)
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"no Dask scheduler answers at {address}: start one with `dask scheduler`, which prints its address"

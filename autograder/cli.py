@@ -75,9 +75,11 @@ def grade(
         with console.status("reading the assignment"):
             grader = Grader(spec, out, seconds)
         with contextlib.ExitStack() as stack:
+            # Before the edition is laid out, on which another run may be grading.
+            stack.enter_context(grader.journal.alone())
             with console.status("trying the walls"):
                 if dask:
-                    grader = Grader(spec, out, seconds, sandbox=not unsafe)
+                    grader = _another(grader, sandbox=not unsafe)
                     executor, jobs, walls = stack.enter_context(dask_workers(dask, grader))
                 else:
                     executor, (grader, tried) = None, _behind_walls(grader, unsafe)
@@ -113,7 +115,6 @@ def _behind_walls(grader: "Grader", unsafe: bool) -> "tuple[Grader, Walls]":
     Raises:
         ValueError: they do not stand.
     """
-    from autograder.grade import Grader
     from autograder.sandbox.pool import NoWalls
     from autograder.sandbox.preflight import Walls, preflight
 
@@ -132,8 +133,17 @@ def _behind_walls(grader: "Grader", unsafe: bool) -> "tuple[Grader, Walls]":
         )  # fmt: skip
     if not walls.stood:
         grader.close()
-        grader = Grader(grader.assignment, grader.results, grader.seconds, sandbox=False)
+        grader = _another(grader, sandbox=False)
     return grader, walls
+
+
+def _another(grader: "Grader", sandbox: bool) -> "Grader":
+    """One for the same run, with walls or without."""
+    from autograder.grade import Grader
+
+    other = Grader(grader.assignment, grader.results, grader.seconds, sandbox=sandbox)
+    other.journal = grader.journal  # which keeps other runs out
+    return other
 
 
 @contextlib.contextmanager

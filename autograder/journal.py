@@ -33,6 +33,7 @@ class Journal:
     def __init__(self, folder: Path):
         self.folder, self.path = folder, folder / "journal.jsonl"
         self._lock = threading.Lock()
+        self._alone = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.secret = _secret(folder / "secret")
@@ -43,16 +44,16 @@ class Journal:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other runs out of the folder.  However this process ends, the lock goes with it.
+        """Keep other runs out of the folder, until the outermost of these ends; however this process ends, it does.
 
         Raises:
             ValueError: another run is at work there.
         """
-        try:
-            import fcntl
-        except ImportError:  # Windows
+        if self._alone or os.name != "posix":  # Windows has no such lock
             yield
             return
+        import fcntl
+
         with (self.folder / ".lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,7 +63,11 @@ class Journal:
                 ) from None
             if _secret(self.folder / "secret") != self.secret:  # two first runs at once have drawn one each
                 raise ValueError(f"another run has begun in {self.folder} at the same time: start again")
-            yield
+            self._alone = True
+            try:
+                yield
+            finally:
+                self._alone = False
 
     def finished(self) -> dict[str, dict[str, Any]]:
         """The entries so far by key, the newest last; a line that a kill cut short is left out."""

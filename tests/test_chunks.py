@@ -21,11 +21,9 @@ from autograder import chunks
 from autograder.chunks import AHEAD, CHUNK, Handed, Ready, Terms, grade_chunk
 from autograder.grade import Grader, Result, grade_class
 from autograder.reader import Found
-from autograder.sandbox.pool import NoWalls
-from autograder.sandbox.preflight import preflight
 from cs_vl.checks.cells import MAX_FILE_BYTES
 from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
-from tests.test_nothing_lost import hand_in, scores
+from tests.test_nothing_lost import hand_in, needs_walls, scores
 
 A1 = load_assignment(ASSIGNMENTS[0])
 
@@ -265,17 +263,12 @@ def test_without_workers_there_is_a_sentence(scheduler, class_, tmp_path):
     assert result.exit_code == 2 and "has no workers" in result.stderr
 
 
+@needs_walls
 def test_dasks_workers_grade_and_one_may_die(scheduler, class_, tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     for results in (here, there):
         results.mkdir()
         (results / "secret").write_text("4711")
-    walls = Grader(A1, tmp_path / "walls")
-    try:
-        preflight(walls.pool, A1, walls.results)
-    except NoWalls as error:
-        pytest.skip(f"no walls stand here: {error}")
-    walls.close()
     options = ["--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
     workers = [dask("worker", scheduler, *options, "--name", name, cwd=tmp_path) for name in ("one", "two")]
     grade = [sys.executable, "-m", "cs_vl.cli", "grade", A1.name, str(class_), "--seconds", "2"]
@@ -294,6 +287,7 @@ def test_dasks_workers_grade_and_one_may_die(scheduler, class_, tmp_path):
             time.sleep(0.02)
         children = psutil.Process(workers[0].pid).children(recursive=True)
         assert children  # what it grades, behind walls
+        assert process.poll() is None and len(lines(journal)) < 12
         os.kill(workers[0].pid, signal.SIGKILL)
         workers[0].wait()
         _, err = process.communicate(timeout=300)
@@ -312,7 +306,11 @@ def test_dasks_workers_grade_and_one_may_die(scheduler, class_, tmp_path):
     assert scores(there) == scores(here)
     page = (there / "index.html").read_text()
     assert "no network: tried, and it held" in page and "on each of the 2 Dask workers" in page
-    assert len([line for line in journal.read_text().split("\n") if line]) == 12  # nobody twice
+    assert len(lines(journal)) == 12  # nobody twice
+
+
+def lines(journal: Path) -> list[str]:
+    return [line for line in journal.read_text().split("\n") if line]
 
 
 def wait_for_workers(address: str, n: int) -> None:

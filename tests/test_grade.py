@@ -651,7 +651,8 @@ def test_the_secret_is_drawn_once_and_for_the_owner_only(tmp_path):
 
 
 def test_two_runs_into_one_folder_are_refused(counting):
-    with counting.grader.journal.alone(), pytest.raises(ValueError, match="another run is grading"):
+    journal = counting.grader.journal
+    with Journal(journal.folder).alone(), pytest.raises(ValueError, match="another run is grading"):
         counting()
     assert counting() == ["a", "b", "c"]
 

@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ class Terms:
     """What a run's results depend on beside the submissions."""
 
     assignment: str
-    secret: int
+    secret: int = field(repr=False)  # so that no worker's log has it
     seconds: float
     sandbox: bool
     version: str
@@ -60,7 +60,7 @@ class Handed:
 
     student: str
     name: str
-    data: bytes
+    data: bytes = field(repr=False)
 
 
 class Unfit(RuntimeError):
@@ -181,10 +181,7 @@ def grade_elsewhere(grader: Grader, todo: list[Found], jobs: int, executor: Exec
                     elif answer:
                         yield found, grader.fault(found, answer)
                     elif found.student in lost:
-                        yield (
-                            found,
-                            grader.fault(found, "The worker died that should grade it, and so did the next."),
-                        )
+                        yield found, grader.fault(found, "Its worker died, and so did the next.")
                     else:
                         lost.add(found.student)
                         waiting.append([found])

@@ -82,9 +82,9 @@ def grade(
         found, remarks = find_submissions(submissions, assignment, out / ".unpacked", people)
         if not any(one.path for one in found):
             raise BadInput(f"{submissions} holds no notebook (.ipynb or .py)")
-        course = Course.of(out, gradebook)
         with console.status("reading the assignment"):
             grader = Grader(spec, out, seconds)
+        course = Course.of(out, gradebook)
         with contextlib.ExitStack() as stack:
             # Before the edition is laid out, on which another run may be grading.
             stack.enter_context(grader.journal.alone())

@@ -129,7 +129,13 @@ class Grader:
     def edition(self) -> Path:
         """The folder of the student edition that submissions run on; it is laid out when it is first asked for."""
         if self._edition is None:
-            self._edition = build_edition(self.assignment.name, self.results / ".edition").parent
+            edition = build_edition(self.assignment.name, self.results / ".edition").parent
+            for path in (
+                edition,
+                *edition.rglob("*"),
+            ):  # whoever runs students' code may read it, whatever the umask
+                path.chmod(0o755 if path.is_dir() else 0o644)
+            self._edition = edition
         return self._edition
 
     @property

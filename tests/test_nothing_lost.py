@@ -376,7 +376,7 @@ def hand_in(folder: Path, n: int) -> None:
         path = student / f"{A1.name}.ipynb"
         nbformat.write(fill(blank, cells), path)
         if i % 10 == 4:
-            path.write_text(path.read_text()[:1000])
+            path.write_bytes(b"%PDF-1.7 " + bytes(900))
 
 
 def command(submissions: Path, results: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""TA commands, which join `cs-vl` where the autograder is installed: grade, export, release, build, execute, lab."""
+"""TA commands, which join `cs-vl` where the autograder is installed: grade, export, gradescope, release, build, execute, lab."""
 
 import contextlib
 import itertools
@@ -49,20 +49,26 @@ def grade(
         ),
     ] = None,
     due: Annotated[str, typer.Option(help="the due date, in UTC: 2026-12-01 23:59")] = "",
-    jobs: Annotated[int, typer.Option(min=1, help="worker processes at a time")] = os.cpu_count() or 1,
+    jobs: Annotated[int, typer.Option(min=1, help="worker processes at a time, here")] = os.cpu_count() or 1,
     seconds: Annotated[float, typer.Option(min=0.1, help="the time limit of one case")] = STAGE_SECONDS,
     unsafe: Annotated[
         bool,
         typer.Option("--unsafe-no-sandbox", help="go on where the walls around students' code do not stand"),
     ] = False,
+    dask: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="grade on the workers of this Dask scheduler (tcp://host:8786)"),
+    ] = "",
 ) -> None:
     """Grade a class.  Run it again and only what is new or changed is graded.
 
     Status 0: all that was handed in is graded.  1: some submission could not be (the report says why), or the gradebook
     could not be written.  2: bad input.
     """
+    from autograder.chunks import dask_workers
     from autograder.grade import Grader, grade_class
     from autograder.gradebook import Course, GradebookError, due_date, write_gradebook
+    from autograder.journal import why
     from autograder.reader import BadInput, find_submissions, read_roster
     from autograder.report import score_line, write_report
     from autograder.similar import find_similar
@@ -76,20 +82,28 @@ def grade(
         found, remarks = find_submissions(submissions, assignment, out / ".unpacked", people)
         if not any(one.path for one in found):
             raise BadInput(f"{submissions} holds no notebook (.ipynb or .py)")
-        course = Course.of(out, gradebook)
         with console.status("reading the assignment"):
             grader = Grader(spec, out, seconds)
-        with console.status("trying the walls"):
-            grader, walls = _behind_walls(grader, unsafe)
-        with _progress(len(found)) as tick:
-            results = grade_class(grader, found, jobs=jobs, tick=tick)
-        try:
-            known = people.people if people else None
-            remarks += write_gradebook(course, assignment, results, found, people=known, due=until)
-            saved = True
-        except GradebookError as error:  # the results are safe: the next run tries again
-            remarks.append(f"nothing more was written to the gradebook: {error}")
-            saved = False
+        course = Course.of(out, gradebook)
+        with contextlib.ExitStack() as stack:
+            # Before the edition is laid out, on which another run may be grading.
+            stack.enter_context(grader.journal.alone())
+            with console.status("trying the walls"):
+                if dask:
+                    grader = _another(grader, sandbox=not unsafe)
+                    executor, jobs, walls = stack.enter_context(dask_workers(dask, grader))
+                else:
+                    executor, (grader, tried) = None, _behind_walls(grader, unsafe)
+                    walls = tried.sentences
+            with _progress(len(found)) as tick:
+                results = grade_class(grader, found, jobs=jobs, executor=executor, tick=tick)
+            try:
+                known = people.people if people else None
+                remarks += write_gradebook(course, assignment, results, found, people=known, due=until)
+                saved = True
+            except GradebookError as error:  # the results are safe: the next run tries again
+                remarks.append(f"nothing more was written to the gradebook: {error}")
+                saved = False
     except (BadInput, ValueError, OSError, RuntimeError) as error:
         raise fail(str(error)) from None
     except KeyboardInterrupt:
@@ -97,9 +111,13 @@ def grade(
         os._exit(130)  # without waiting for students' code
     with console.status("looking for similar submissions"):
         similar = find_similar(assignment, found)
-    page = write_report(
-        spec, results, remarks, out, walls.sentences, people.people if people else None, similar
-    )
+    try:
+        page = write_report(spec, results, remarks, out, walls, people.people if people else None, similar)
+    except OSError as error:
+        raise fail(
+            f"the reports can't be written into {out} ({why(error)}).  Nothing is lost: all that was graded is in the "
+            "journal; make room, and run the same command again"
+        ) from None
     width = max(len(r.student) for r in results)
     for r in results:
         typer.echo(f"{r.student:{width}}  {r.status if r.status != 'graded' else score_line(r)}")
@@ -107,7 +125,7 @@ def grade(
         typer.echo(f"note: {remark}")
     typer.echo(f"\nReport: {page.resolve()}\nTable:  {(out / 'grades.csv').resolve()}")
     typer.echo(f"Course: {course.folder}  (formgrader: jupyter lab in this folder)")
-    failed = any(r.status in ("unreadable", "grader error") for r in results)
+    failed = any(r.stale or r.status in ("unreadable", "grader error") for r in results)
     raise typer.Exit(1 if failed or not saved else 0)
 
 
@@ -117,7 +135,6 @@ def _behind_walls(grader: "Grader", unsafe: bool) -> "tuple[Grader, Walls]":
     Raises:
         ValueError: they do not stand.
     """
-    from autograder.grade import Grader
     from autograder.sandbox.pool import NoWalls
     from autograder.sandbox.preflight import Walls, preflight
 
@@ -136,8 +153,17 @@ def _behind_walls(grader: "Grader", unsafe: bool) -> "tuple[Grader, Walls]":
         )  # fmt: skip
     if not walls.stood:
         grader.close()
-        grader = Grader(grader.assignment, grader.results, grader.seconds, sandbox=False)
+        grader = _another(grader, sandbox=False)
     return grader, walls
+
+
+def _another(grader: "Grader", sandbox: bool) -> "Grader":
+    """One for the same run, with walls or without."""
+    from autograder.grade import Grader
+
+    other = Grader(grader.assignment, grader.results, grader.seconds, sandbox=sandbox)
+    other.journal = grader.journal  # which keeps other runs out
+    return other
 
 
 @contextlib.contextmanager
@@ -188,6 +214,31 @@ def export(
     except (BadInput, ValueError, OSError) as error:
         raise fail(str(error)) from None
     typer.echo(f"Tables: {results.resolve()}")
+
+
+@app.command()
+def gradescope(
+    assignment: AssignmentName,
+    out: Annotated[Path, typer.Option("-o", "--out", help="the zip to write")] = Path("autograder.zip"),
+    seconds: Annotated[float, typer.Option(min=0.1, help="the time limit of one case")] = STAGE_SECONDS,
+    minutes: Annotated[
+        float, typer.Option(min=0.5, help="of a submission; below the time that Gradescope's settings allow")
+    ] = 9,
+) -> None:
+    """Make the zip that grades on Gradescope.  It holds answers and hidden cases: for Gradescope alone.
+
+    Made again into the same file, it keeps the hidden cases.
+    """
+    from autograder.gradescope.make import make_upload
+
+    try:
+        spec = load_assignment(assignment)
+        kept = make_upload(spec, out, seconds=seconds, total=round(60 * minutes))
+    except (ValueError, OSError) as error:
+        raise fail(str(error)) from None
+    same = ", with the hidden cases of before" if kept else ""
+    typer.echo(f"{out}  ({out.stat().st_size / 2**20:.1f} MB{same})")
+    typer.echo("In Gradescope's settings of the autograder, give it 3 GB of memory.")
 
 
 @app.command()

@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -51,7 +51,8 @@ class Result:
     `status`: "graded"; "no file"; "unreadable" (the notes say why); "grader error" (a fault of ours, no score).
     `out_of` is what the machine can give, whatever it could grade.
     `cpu_seconds` and `peak_mb` are of the student's processes, memory beyond what Python and torch take; 0 where they ran
-    without walls.  `stale`: a former score, which a later attempt to grade left standing.
+    without walls.  `stale`: a former score, left standing since the newest submission can't be read, or since the grader
+    failed on it; the first of the notes says which.
     """
 
     student: str
@@ -79,7 +80,7 @@ class Result:
 
     @property
     def needs_a_person(self) -> bool:
-        return self.status in ("unreadable", "grader error") or self.awaiting > 0
+        return self.stale or self.status in ("unreadable", "grader error") or self.awaiting > 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -128,7 +129,13 @@ class Grader:
     def edition(self) -> Path:
         """The folder of the student edition that submissions run on; it is laid out when it is first asked for."""
         if self._edition is None:
-            self._edition = build_edition(self.assignment.name, self.results / ".edition").parent
+            edition = build_edition(self.assignment.name, self.results / ".edition").parent
+            for path in (
+                edition,
+                *edition.rglob("*"),
+            ):  # whoever runs students' code may read it, whatever the umask
+                path.chmod(0o755 if path.is_dir() else 0o644)
+            self._edition = edition
         return self._edition
 
     @property
@@ -184,13 +191,17 @@ class Grader:
             result.status = "unreadable"
             result.notes.append(str(error))
         except Exception as error:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
-            said = f": {error}" if isinstance(error, OSError) else ""  # other texts may tell hidden values
-            result.status, result.verdicts = "grader error", []
-            result.notes.append(f"The grader failed, not the student ({where}){said}")
+            result = self.fault(
+                found, f"The grader failed, not the student ({where_from(error)})", result.notes
+            )
         result.seconds = round(time.perf_counter() - start, 2)
         return result
+
+    def fault(self, found: Found, sentence: str, notes: Iterable[str] = ()) -> Result:
+        """The result where we could not grade: no score, and tried again by the next run."""
+        file = printable(found.path.name) if found.path else ""
+        out_of = sum(exercise.points for exercise in self.assignment.exercises)
+        return Result(found.student, found.name, "grader error", file, out_of, notes=[*notes, sentence])
 
     def _grade_file(self, path: Path, result: Result) -> None:
         submission = read_submission(path)
@@ -220,6 +231,13 @@ class Grader:
         return Written(grade_id.removeprefix("written-"), status, float(blank.metadata.nbgrader.points))
 
 
+def where_from(error: Exception) -> str:
+    """Where something failed, for the TA; its text only where that can't tell hidden values."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    said = f": {error}" if isinstance(error, OSError) else ""
+    return f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}{said}"
+
+
 def _imported(sources: Iterable[str]) -> list[str]:
     """The modules that cells may import, to be loaded once, before any submission is; some of the names are none."""
     names: set[str] = set()
@@ -241,60 +259,105 @@ def grade_class(
 ) -> list[Result]:
     """Grade all submissions; those in the journal already, unchanged, are taken from there.
 
+    Where the newest submission can't be graded, a score that an earlier one got stands, marked as `stale`.
+
     Args:
-        jobs: how many worker processes at a time.
-        executor: where to run; threads by default (each waits for a worker process of its own).
+        jobs: how many submissions at a time.
+        executor: where to run, in chunks (autograder/chunks.py); by default threads here, each of which waits for a
+            student's process of its own.
         tick: called with each result.
 
     Raises:
         ValueError: another run is grading into the same folder.
+        OSError: the journal can't be written.
     """
     with grader.journal.alone():
-        if executor:
-            return _grade_class(grader, submissions, executor, tick)
-        pool = ThreadPoolExecutor(jobs)
-        try:
-            results = _grade_class(grader, submissions, pool, tick)
-        except BaseException:  # Ctrl-C: what is under way is not waited for
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        pool.shutdown()
-        grader.close()
-        return results
+        if executor is None:
+            return _grade_class(grader, submissions, lambda todo: _grade_here(grader, todo, jobs), tick)
+        from autograder.chunks import grade_elsewhere  # which imports this module
+
+        return _grade_class(
+            grader, submissions, lambda todo: grade_elsewhere(grader, todo, jobs, executor), tick
+        )
+
+
+Graded = Generator[tuple[Found, Result], None, None]  # in the order in which they are done
+
+
+def _grade_here(grader: Grader, todo: list[Found], jobs: int) -> Graded:
+    grader.prepare()
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        futures = {pool.submit(grader.grade, found): found for found in todo}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BaseException:  # Ctrl-C, a full disk: what is under way is not waited for
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    grader.close()
 
 
 def _grade_class(
-    grader: Grader, submissions: list[Found], pool: Executor, tick: Callable[[Result], None]
+    grader: Grader,
+    submissions: list[Found],
+    run: Callable[[list[Found]], Graded],
+    tick: Callable[[Result], None],
 ) -> list[Result]:
     finished = grader.journal.finished()
+    former = _last_scores(finished, grader.assignment.name)
     results: dict[str, Result] = {}
-    todo: list[tuple[str, Found]] = []
+    todo: list[Found] = []
+    keys: dict[str, str] = {}
 
     def done(found: Found, result: Result) -> None:
+        _, score = former.get(found.student, ("", None))
+        result = _left_standing(score, result) if score else result
         # What is known of the person may have changed since.
         results[found.student] = replace(result, name=found.name, notes=[*found.notes, *result.notes])
         tick(results[found.student])
 
+    def append(key: str, result: Result) -> None:
+        grader.journal.append(
+            {
+                "key": key, "assignment": grader.assignment.name, "grader": grader_version(),
+                "result": result.to_json(),
+            }
+        )  # fmt: skip
+
     for found in submissions:
-        key, before = "", None
-        if found.path is not None:
-            with contextlib.suppress(OSError):  # then grading it says why
-                key = grader.key(found)
-                before = _restored(finished.get(key))
-        if before:
-            done(found, before)
-        else:
-            todo.append((key, found))
-    if any(found.path for _, found in todo):
-        grader.prepare()
-    futures = {pool.submit(grader.grade, found): (key, found) for key, found in todo}
-    for future in as_completed(futures):
-        key, found = futures[future]
-        result = future.result()
-        if key and result.status != "grader error":  # that is tried again next time
-            grader.journal.append({"key": key, "grader": grader_version(), "result": result.to_json()})
-        done(found, result)
+        key = keys[found.student] = _key(grader, found)
+        before = _restored(finished.get(key))
+        if before is None:
+            todo.append(found)
+            continue
+        if before.status == "graded" and former.get(found.student, ("", None))[0] != key:
+            append(key, before)  # an older one is handed in again: it is the last score now
+            former[found.student] = key, before
+        done(found, before)
+    nothing = [found for found in todo if found.path is None]
+    for found in nothing:
+        done(found, grader.grade(found))
+    todo = [found for found in todo if found.path is not None]
+    if not todo:
+        return [results[found.student] for found in submissions]
+    with contextlib.closing(run(todo)) as graded:
+        for found, result in graded:
+            key = keys[found.student]
+            if key and key != _key(grader, found):
+                result = grader.fault(found, "The file changed while it was graded: run the command again.")
+            if key and result.status != "grader error":  # that is tried again next time
+                append(key, result)
+            done(found, result)
     return [results[found.student] for found in submissions]
+
+
+def _key(grader: Grader, found: Found) -> str:
+    """The key in the journal; empty where there is no file, or none that can be read (grading it says why)."""
+    if found.path is not None:
+        with contextlib.suppress(OSError):
+            return grader.key(found)
+    return ""
 
 
 def _restored(entry: dict[str, Any] | None) -> Result | None:
@@ -302,3 +365,27 @@ def _restored(entry: dict[str, Any] | None) -> Result | None:
         return Result.from_json(entry["result"]) if entry else None
     except (KeyError, TypeError):
         return None
+
+
+def _last_scores(finished: dict[str, dict[str, Any]], assignment: str) -> dict[str, tuple[str, Result]]:
+    """{student: key and result of the last submission that got a score}; a folder may hold several assignments."""
+    scores = {}
+    for key, entry in finished.items():
+        result = _restored(entry) if entry.get("assignment") == assignment else None
+        if result and result.status == "graded":
+            scores[result.student] = key, result
+    return scores
+
+
+def _left_standing(former: Result, result: Result) -> Result:
+    """What is shown of somebody who has had a score, after the newest attempt to grade."""
+    if result.status == "no file":
+        note = f"A former run graded {former.file} ({former.points or 0:g} of {former.out_of:g}), which is not there any more."
+        return replace(result, notes=[note, *result.notes])
+    if result.status == "graded":
+        return result
+    failed = (
+        "can't be read" if result.status == "unreadable" else "could not be graded, a fault of the grader"
+    )
+    note = f"This score is a former one, of {former.file}: the newest submission, {result.file}, {failed}."
+    return replace(former, stale=True, notes=[note, *result.notes, *former.notes])

@@ -1,5 +1,6 @@
 """nbgrader's gradebook: scores, what a person gave, runs that are killed, and formgrader itself."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -31,6 +33,7 @@ from autograder.gradebook import Course, GradebookError, due_date, write, write_
 from autograder.gradebook.course import source_notebook, student_id
 from autograder.gradebook.notebook import answers, autograded
 from autograder.reader import BadInput, Found, find_submissions, read_roster
+from autograder.sandbox.preflight import Walls
 from cs_vl.checks.cells import Cell, read_submission
 from cs_vl.checks.judge import StageVerdict, Verdict
 from cs_vl.checks.spec import load_assignment
@@ -726,12 +729,15 @@ def no_engine(monkeypatch):
     given: dict[str, Result] = {}
 
     class Grader:
+        journal = SimpleNamespace(alone=contextlib.nullcontext)
+
         def __init__(self, *_, **__):
             pass
 
     def grade_class(grader, found, **_):
         return [given.get(one.student) or result(one, notes=list(one.notes)) for one in found]
 
+    monkeypatch.setattr(autograder.cli, "_behind_walls", lambda grader, unsafe: (grader, Walls()))
     monkeypatch.setattr(autograder.grade, "Grader", Grader)
     monkeypatch.setattr(autograder.grade, "grade_class", grade_class)
     return given

@@ -161,9 +161,10 @@ class Worker(StudentProcess):
         path: folders to put first on its import path; the parent's own where it is None.  With a path,
             nothing else than the standard library is on it: an editable install of the full course, with
             the answers, is out of reach.
+        prefix: a command that starts it, as `nice` would.
     """
 
-    def __init__(self, assignment: str, path: Sequence[Path] | None = None):
+    def __init__(self, assignment: str, path: Sequence[Path] | None = None, prefix: Sequence[str] = ()):
         self.assignment = assignment
         self._scratch = tempfile.TemporaryDirectory(prefix="cs_vl_", ignore_cleanup_errors=True)
         # Not -I, which would leave out PYTHONHASHSEED: a set's order must not decide over points.
@@ -174,7 +175,7 @@ class Worker(StudentProcess):
             k: v for k, v in os.environ.items() if k in ("PATH", "SYSTEMROOT", "LANG", "LD_LIBRARY_PATH")
         }
         self._process = subprocess.Popen(
-            [sys.executable, *flags, "-c", BOOT, *folders],
+            [*prefix, sys.executable, *flags, "-c", BOOT, *folders],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -168,7 +168,7 @@ def walls(assignment: Assignment, folder: Path, n: int = 40) -> tuple[float, flo
             with Submitted(assignment, cells, setup=[], start=grader.start, seconds=10) as submitted:
                 for exercise in assignment.exercises:
                     if exercise.name in submitted.loaded["answers"]:
-                        submitted.worker.begin(exercise, None)  # type: ignore[union-attr]
+                        submitted.worker.begin(exercise, None, 10)  # type: ignore[union-attr]
             used += submitted.cpu_seconds
         return (used + warm_servers_cpu() - servers + time.process_time() - here) / n
 

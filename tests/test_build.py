@@ -679,6 +679,7 @@ def course(current, references, tmp_path, monkeypatch):
     return shutil.copytree(current, tmp_path / "course")
 
 
+@pytest.mark.slow  # `make drift` does the same
 @every_assignment
 def test_the_committed_files_are_current(assignment):
     """All but the figures of the solved notebooks: `make drift` asks for those, too."""

@@ -263,6 +263,7 @@ def test_without_workers_there_is_a_sentence(scheduler, class_, tmp_path):
     assert result.exit_code == 2 and "has no workers" in result.stderr
 
 
+@pytest.mark.slow
 @needs_walls
 def test_dasks_workers_grade_and_one_may_die(scheduler, class_, tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"

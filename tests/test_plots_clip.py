@@ -216,7 +216,8 @@ def test_robustness_draws_each_run():
 
 def test_seed_curves_are_means_over_seeds():
     (ax,) = seed_curves(CURVES).axes
-    assert all("10^" in label.get_text() for label in ax.get_xticklabels())
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert len(labels) >= 2 and all(float(text.replace(",", "")) > 0 for text in labels)
     (few,) = seed_curves({"a": ([16, 64, 2048], [[1, 2, 3]]), "b": ([16, 64, 2048], [[1, 2, 3]])}).axes
     assert [label.get_text() for label in few.get_xticklabels()] == ["16", "64", "2,048"]
     for line, (x, runs) in zip(ax.lines, CURVES.values(), strict=True):

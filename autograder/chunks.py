@@ -121,6 +121,8 @@ def _ready(terms: Terms) -> Ready:
             (folder / "secret").write_text(str(terms.secret))
             grader = Grader(load_assignment(terms.assignment), folder, terms.seconds, sandbox=terms.sandbox)
             walls = _tried(grader, here)
+            # The walls were to hide it; now it is in memory alone, since a worker that is killed leaves its folder.
+            (folder / "secret").unlink()
             grader.prepare()
             _graders[terms] = Ready(grader, walls)
         return _graders[terms]

@@ -15,6 +15,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -120,6 +121,8 @@ def _ready(terms: Terms) -> Ready:
             (folder / "secret").write_text(str(terms.secret))
             grader = Grader(load_assignment(terms.assignment), folder, terms.seconds, sandbox=terms.sandbox)
             walls = _tried(grader, here)
+            # The walls were to hide it; now it is in memory alone, since a worker that is killed leaves its folder.
+            (folder / "secret").unlink()
             grader.prepare()
             _graders[terms] = Ready(grader, walls)
         return _graders[terms]
@@ -228,6 +231,21 @@ class Workers(NamedTuple):
     walls: list[str]
 
 
+class OnDask(Executor):
+    """Dask's executor, which refuses where the scheduler is gone: Dask's own would wait without end."""
+
+    def __init__(self, client: Any):
+        self._client, self._executor = client, client.get_executor(pure=False)
+
+    def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
+        give_up = time.monotonic() + 2 * CONNECT_SECONDS
+        while self._client.status == "connecting" and time.monotonic() < give_up:  # again
+            time.sleep(0.1)
+        if self._client.status != "running":
+            raise ConnectionError("the Dask scheduler is gone")
+        return self._executor.submit(function, *arguments, **options)
+
+
 @contextlib.contextmanager
 def dask_workers(address: str, grader: Grader) -> Iterator[Workers]:
     """All workers of a Dask scheduler, each of which has tried its walls.
@@ -254,10 +272,11 @@ def dask_workers(address: str, grader: Grader) -> Iterator[Workers]:
             raise ValueError(f"the Dask scheduler at {address} has no workers: `dask worker {address}`")
         try:
             walls = _made_ready(client, terms, list(threads))
-            yield Workers(client.get_executor(pure=False), sum(threads.values()), walls)
+            yield Workers(OnDask(client), sum(threads.values()), walls)
         finally:
             with contextlib.suppress(Exception):
-                client.run(forget, terms)
+                if client.status == "running":
+                    client.run(forget, terms)
 
 
 def _made_ready(client: Any, terms: Terms, workers: list[str]) -> list[str]:

@@ -80,6 +80,13 @@ class Losing(Executor):
         return future
 
 
+class Silent(Executor):
+    """Its workers never answer."""
+
+    def submit(self, *_):
+        return Future()
+
+
 def all_are_right(results: dict[str, Result], but: str = "") -> bool:
     return all(
         (r.status, r.notes) == ("graded", [f"text {r.student[-1]}"])
@@ -121,6 +128,17 @@ def test_an_executor_that_is_closed_is_a_fault_of_ours(grading):
     assert {r.status for r in results.values()} == {"grader error"}
 
 
+@pytest.mark.parametrize("status", ["closed", "connecting"])
+def test_a_dask_scheduler_that_is_gone_is_not_waited_for_without_end(grading, monkeypatch, status):
+    class Client:  # Dask's, after it has lost its scheduler
+        def get_executor(self, pure):
+            return Silent()
+
+    Client.status = status
+    monkeypatch.setattr(chunks, "CONNECT_SECONDS", 0.01)
+    assert {r.status for r in grading.again(chunks.OnDask(Client())).values()} == {"grader error"}
+
+
 def test_a_worker_that_cannot_grade_says_why(grading, monkeypatch):
     def unfit(terms):
         raise chunks.Unfit("the walls do not stand on there")
@@ -147,10 +165,6 @@ def test_another_version_of_the_course_grades_nothing(tmp_path):
 def test_workers_that_do_not_answer_are_not_waited_for_without_end(grading, monkeypatch):
     monkeypatch.setattr(chunks, "START_SECONDS", 0.2)
     monkeypatch.setattr(grading.grader, "seconds", 0.0)
-
-    class Silent(Executor):
-        def submit(self, *_):
-            return Future()
 
     results = grading.again(Silent(), jobs=1)
     assert {r.status for r in results.values()} == {"grader error"}

@@ -30,6 +30,8 @@ class Submission(Serving):
 
         When an exercise is over, the judge is told how its process ended: {"ended": exit code, or minus the signal}.
         """
+        # Python's handler would let a fork interrupt this process; without one the kernel keeps signals off process 1.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         try:
             sock = socket.socket(fileno=connection)
             stream = sock.makefile("rwb")

@@ -24,12 +24,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from autograder.grade import Graded, Grader, Result, where_from
+from autograder.grade import Graded, Grader, Result, contents, where_from
 from autograder.journal import grader_version
 from autograder.reader import Found
-from autograder.sandbox.pool import NoWalls
-from autograder.sandbox.preflight import Walls, preflight
-from cs_vl.checks.cells import MAX_FILE_BYTES
+from autograder.sandbox.preflight import Walls
 from cs_vl.checks.spec import load_assignment
 from cs_vl.checks.submission import ALL_STAGES
 
@@ -131,10 +129,7 @@ def _ready(terms: Terms) -> Ready:
 def _tried(grader: Grader, here: str) -> list[str]:
     if not grader.sandbox:
         return Walls().sentences
-    try:
-        walls = preflight(grader.pool, grader.assignment, grader.results)
-    except NoWalls as error:
-        walls = Walls(fell=[str(error)])
+    walls = grader.try_walls()
     if walls.fell:
         grader.close()
         raise Unfit(f"the walls around students' code do not stand on {here}: {'; '.join(walls.fell)}")
@@ -195,10 +190,10 @@ def grade_elsewhere(grader: Grader, todo: list[Found], jobs: int, executor: Exec
 
 def _handed(found: Found) -> Handed | None:
     """What is sent; nothing where there is nothing to send."""
-    path = found.path
     with contextlib.suppress(OSError):
-        if path and path.is_file() and path.stat().st_size <= MAX_FILE_BYTES:
-            return Handed(found.student, path.name, path.read_bytes())
+        data = contents(found)
+        if found.path and data is not None:
+            return Handed(found.student, found.path.name, data)
     return None
 
 

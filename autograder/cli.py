@@ -76,6 +76,7 @@ def grade(
     try:
         spec = load_assignment(assignment)
         people = read_roster(roster) if roster else None
+        rows = people.people if people else None
         until = due_date(due) if due else None
         if out.exists() and not out.is_dir():
             raise BadInput(f"{out} is a file: name a folder for the results with -o")
@@ -98,8 +99,7 @@ def grade(
             with _progress(len(found)) as tick:
                 results = grade_class(grader, found, jobs=jobs, executor=executor, tick=tick)
             try:
-                known = people.people if people else None
-                remarks += write_gradebook(course, assignment, results, found, people=known, due=until)
+                remarks += write_gradebook(course, assignment, results, found, people=rows, due=until)
                 saved = True
             except GradebookError as error:  # the results are safe: the next run tries again
                 remarks.append(f"nothing more was written to the gradebook: {error}")
@@ -112,7 +112,7 @@ def grade(
     with console.status("looking for similar submissions"):
         similar = find_similar(assignment, found)
     try:
-        page = write_report(spec, results, remarks, out, walls, people.people if people else None, similar)
+        page = write_report(spec, results, remarks, out, walls, rows, similar)
     except OSError as error:
         raise fail(
             f"the reports can't be written into {out} ({why(error)}).  Nothing is lost: all that was graded is in the "
@@ -135,13 +135,7 @@ def _behind_walls(grader: "Grader", unsafe: bool) -> "tuple[Grader, Walls]":
     Raises:
         ValueError: they do not stand.
     """
-    from autograder.sandbox.pool import NoWalls
-    from autograder.sandbox.preflight import Walls, preflight
-
-    try:
-        walls = preflight(grader.pool, grader.assignment, grader.results)
-    except NoWalls as error:
-        walls = Walls(fell=[str(error)])
+    walls = grader.try_walls()
     if walls.fell and not unsafe:
         raise ValueError(
             f"the walls around students' code do not stand: {'; '.join(walls.fell)}.\n{HOW_TO_GET_WALLS}"

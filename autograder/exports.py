@@ -27,7 +27,7 @@ from typing import Any
 from autograder.grade import Result
 from autograder.journal import grader_version
 from autograder.report.looks import look, submission_look
-from autograder.report.summary import cpu_seconds, peak_mb, score_line, why
+from autograder.report.summary import score_line, why
 from autograder.report.text import page_name, said, shown
 from cs_vl.checks.judge import Verdict
 from cs_vl.checks.spec import Assignment, load_assignment
@@ -97,7 +97,7 @@ def _write_grades(assignment: Assignment, results: list[Result], path: Path) -> 
         row: list[Any] = [r.student, r.name, submission_look(r).words, why(r), r.points, r.out_of, r.awaiting]
         row += [found[n].points if n in found and r.points is not None else None for n in names]
         row += [look(found[n]).words if n in found else "" for n in names]
-        rows.append([*row, r.seconds, cpu_seconds(r), peak_mb(r), r.file, " | ".join(map(shown, r.notes))])
+        rows.append([*row, r.seconds, r.cpu_seconds, r.peak_mb, r.file, " | ".join(map(shown, r.notes))])
     _write_csv(path, rows, encoding="utf-8-sig")
 
 

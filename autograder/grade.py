@@ -23,8 +23,9 @@ from autograder.build.notebooks import grade_id_of, student_path
 from autograder.journal import Journal, grader_version, key_of
 from autograder.reader import Found, printable
 from autograder.references import Drawn, sentences
+from autograder.sandbox import preflight
 from autograder.sandbox.bwrap import site_packages
-from autograder.sandbox.pool import Pool
+from autograder.sandbox.pool import NoWalls, Pool
 from autograder.sandbox.walled import Walled
 from autograder.stand_ins import stand_ins_for
 from cs_vl.checks.cells import MAX_FILE_BYTES, Cell, Unreadable, read_submission
@@ -105,6 +106,7 @@ class Grader:
     ):
         self.assignment, self.seconds, self.sandbox = assignment, seconds, sandbox
         self.results, self.journal = results, Journal(results)
+        self.out_of = sum(exercise.points for exercise in assignment.exercises)
         source = student_path(assignment.name)
         notebook = nbformat.read(source, as_version=4)
         self.setup = [
@@ -130,10 +132,8 @@ class Grader:
         """The folder of the student edition that submissions run on; it is laid out when it is first asked for."""
         if self._edition is None:
             edition = build_edition(self.assignment.name, self.results / ".edition").parent
-            for path in (
-                edition,
-                *edition.rglob("*"),
-            ):  # whoever runs students' code may read it, whatever the umask
+            # Whoever runs students' code may read it, whatever the umask.
+            for path in (edition, *edition.rglob("*")):
                 path.chmod(0o755 if path.is_dir() else 0o644)
             self._edition = edition
         return self._edition
@@ -144,6 +144,13 @@ class Grader:
         if self._pool is None:
             self._pool = Pool(self.assignment.name, self.edition, self._modules, hidden=[self.results])
         return self._pool
+
+    def try_walls(self) -> preflight.Walls:
+        """Which walls stand here, tried for real; where nothing runs behind them, none does, and why."""
+        try:
+            return preflight.preflight(self.pool, self.assignment, self.results)
+        except NoWalls as error:
+            return preflight.Walls(fell=[str(error)])
 
     def prepare(self) -> None:
         """Lay out the student edition and compute all references: once, before the first submission is graded."""
@@ -171,17 +178,13 @@ class Grader:
 
     def key(self, found: Found) -> str:
         """The same for the same student, file and conditions only."""
-        data = b""
-        if found.path is not None and found.path.is_file() and found.path.stat().st_size <= MAX_FILE_BYTES:
-            data = found.path.read_bytes()
         name = found.path.name if found.path else ""
-        return key_of(found.student, name, data, *self.conditions)
+        return key_of(found.student, name, contents(found) or b"", *self.conditions)
 
     def grade(self, found: Found) -> Result:
         """Grade one submission.  Never raises: a fault of ours is a result too, with status "grader error"."""
         start = time.perf_counter()
-        result = Result(found.student, found.name, "no file")
-        result.out_of = sum(exercise.points for exercise in self.assignment.exercises)
+        result = Result(found.student, found.name, "no file", out_of=self.out_of)
         try:
             if found.path is not None:
                 result.file = printable(found.path.name)
@@ -200,8 +203,7 @@ class Grader:
     def fault(self, found: Found, sentence: str, notes: Iterable[str] = ()) -> Result:
         """The result where we could not grade: no score, and tried again by the next run."""
         file = printable(found.path.name) if found.path else ""
-        out_of = sum(exercise.points for exercise in self.assignment.exercises)
-        return Result(found.student, found.name, "grader error", file, out_of, notes=[*notes, sentence])
+        return Result(found.student, found.name, "grader error", file, self.out_of, notes=[*notes, sentence])
 
     def _grade_file(self, path: Path, result: Result) -> None:
         submission = read_submission(path)
@@ -229,6 +231,16 @@ class Grader:
         # Without its cell it may stand anywhere: somebody has to look.
         status = "awaiting grading" if changed else "unanswered" if answers else "cell not found"
         return Written(grade_id.removeprefix("written-"), status, float(blank.metadata.nbgrader.points))
+
+
+def contents(found: Found) -> bytes | None:
+    """What was handed in; nothing where there is no file, or one that is too large to be read.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    path = found.path
+    return path.read_bytes() if path and path.is_file() and path.stat().st_size <= MAX_FILE_BYTES else None
 
 
 def where_from(error: Exception) -> str:

@@ -106,7 +106,7 @@ def harmless(text: str) -> str:
 
 def why(result: Result) -> str:
     """Why a submission needs a person, or nothing."""
-    if result.status == "graded" and not getattr(result, "stale", False):
+    if result.status == "graded" and not result.stale:
         return ""
     return harmless(" ".join([WHY.get(result.status, STALE), *result.notes]))
 

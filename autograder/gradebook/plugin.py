@@ -23,7 +23,6 @@ from autograder.gradebook.course import source_notebook
 from autograder.gradebook.database import Database
 from autograder.gradebook.notebook import answers, autograded, pictures_in
 from autograder.reader import Found
-from autograder.sandbox.preflight import preflight
 from cs_vl.checks.cells import Cell
 from cs_vl.checks.spec import load_assignment
 from cs_vl.checks.worker import STAGE_SECONDS
@@ -68,6 +67,6 @@ def _grader(assignment: str, results: Path, seconds: float, sandbox: bool) -> Gr
     """One a process: it draws the hidden cases and tries the walls once."""
     grader = Grader(load_assignment(assignment), results, seconds, sandbox=sandbox)
     atexit.register(grader.close)
-    if sandbox and (fell := preflight(grader.pool, grader.assignment, results).fell):
+    if sandbox and (fell := grader.try_walls().fell):
         raise RuntimeError(f"the walls around students' code do not stand: {'; '.join(fell)}")
     return grader

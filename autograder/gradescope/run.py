@@ -21,8 +21,7 @@ from autograder.grade import Grader, Result
 from autograder.gradescope.other_user import OtherUser, try_other_user
 from autograder.reader import METADATA, Found, find_submissions
 from autograder.report.text import shown
-from autograder.sandbox.pool import NoWalls
-from autograder.sandbox.preflight import Walls, preflight
+from autograder.sandbox.preflight import Walls
 from cs_vl.checks.spec import Assignment, load_assignment
 from cs_vl.checks.worker import STAGE_SECONDS
 
@@ -91,14 +90,12 @@ def _no_notebook(found: Found, assignment: Assignment) -> Result:
 
 def _behind_walls(grader: Grader, results: Path) -> tuple[Grader, Walls]:
     """The grader with the best walls that this container allows, and which those are."""
-    try:
-        walls = preflight(grader.pool, grader.assignment, grader.results)
-    except NoWalls as error:
-        walls = Walls(fell=[f"namespaces: {error}"])
+    walls = grader.try_walls()
     if walls.stood:
         return grader, walls
     grader.close()
-    fallen, other = walls.fell, OtherUser(grader.assignment, grader.results, grader.seconds)
+    fallen = [f"namespaces: {why}" for why in walls.fell]
+    other = OtherUser(grader.assignment, grader.results, grader.seconds)
     walls = try_other_user(other, results)
     walls.fell = [*fallen, *walls.fell]
     if walls.stood:

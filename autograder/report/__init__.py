@@ -21,10 +21,8 @@ from autograder.report.advice import next_steps
 from autograder.report.looks import CHECKS, SUBMISSIONS, UNKNOWN, look, standing, submission_look
 from autograder.report.pairs import chosen_pairs, side_by_side
 from autograder.report.summary import (
-    cpu_seconds,
     histogram,
     misconceptions,
-    peak_mb,
     rate,
     score_line,
     spent,
@@ -93,7 +91,7 @@ def write_report(
     for result in results:
         _write(
             students / page_name(result.student), "student.html", result=result, steps=next_steps(result),
-            meaning=MEANINGS.get(standing(result), ""), cpu=cpu_seconds(result), mb=peak_mb(result), **common,
+            meaning=MEANINGS.get(standing(result), ""), **common,
         )  # fmt: skip
     pages = {pair: f"{i}.html" for i, pair in enumerate(chosen_pairs(similar or []), 1)}
     pairs = _emptied(folder / "similar")

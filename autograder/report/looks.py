@@ -71,7 +71,7 @@ def look(verdict: Verdict | StageVerdict) -> Look:
 
 def standing(result: Result) -> str:
     """The status of a submission as a report tells it: a key of SUBMISSIONS."""
-    if getattr(result, "stale", False) and result.points is not None:
+    if result.stale and result.points is not None:
         return "stale"
     return "waits" if result.status == "graded" and result.awaiting else result.status
 

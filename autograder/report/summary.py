@@ -87,18 +87,10 @@ def spent(results: list[Result]) -> Spent:
     return Spent(
         sum(times),
         statistics.median(times) if times else 0.0,
-        sum(cpu_seconds(r) for r in results),
-        max((peak_mb(r) for r in results), default=0.0),
+        sum(r.cpu_seconds for r in results),
+        max((r.peak_mb for r in results), default=0.0),
         sorted((r for r in results if r.file), key=lambda r: -r.seconds)[:5],
     )
-
-
-def cpu_seconds(result: Result) -> float:
-    return float(getattr(result, "cpu_seconds", 0.0))
-
-
-def peak_mb(result: Result) -> float:
-    return float(getattr(result, "peak_mb", 0.0))
 
 
 def why(result: Result) -> str:

@@ -1,6 +1,9 @@
-"""Say the gate's totals at the end of a run."""
+"""A fixture of several files; and the gate's totals at the end of a run."""
 
 from collections import Counter
+from pathlib import Path
+
+import pytest
 
 WHAT = (
     "exercises",
@@ -19,3 +22,12 @@ def pytest_terminal_summary(terminalreporter):
                 totals[name] += value
     if totals["exercises"]:
         terminalreporter.write_line("the gate: " + ", ".join(f"{totals[name]} {name}" for name in WHAT))
+
+
+@pytest.fixture
+def one(tmp_path) -> Path:
+    """A class of one, whose notebook can't be read: quick to grade."""
+    folder = tmp_path / "submitted"
+    folder.mkdir()
+    (folder / "ada.ipynb").write_text("{")
+    return folder

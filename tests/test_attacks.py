@@ -23,7 +23,7 @@ from autograder.reader import Found
 from autograder.sandbox.inside.limits import Limits, descendants
 from cs_vl.checks.spec import load_assignment
 from tests.attacks import ATTACKS, CHANCE, RIGHT, SETUP, Attack
-from tests.test_sandbox import needs_walls
+from tests.walls import needs_walls
 
 pytestmark = needs_walls
 

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from typer.testing import CliRunner
 
-import autograder.cli
 from autograder import chunks
 from autograder.chunks import AHEAD, CHUNK, Handed, Ready, Terms, grade_chunk
 from autograder.grade import Grader, Result, grade_class
 from autograder.reader import Found
 from cs_vl.checks.cells import MAX_FILE_BYTES
 from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
-from tests.test_nothing_lost import hand_in, needs_walls, scores
+from tests.commands import invoke
+from tests.test_nothing_lost import hand_in, scores
+from tests.walls import needs_walls
 
 A1 = load_assignment(ASSIGNMENTS[0])
 
@@ -221,12 +221,6 @@ def test_a_full_disk_stops_the_run_and_calls_the_rest_off(grading, monkeypatch):
 
 
 # --- Dask --------------------------------------------------------------------------------------------------
-
-
-def invoke(*arguments):
-    result = CliRunner().invoke(autograder.cli.app, ["grade", *map(str, arguments)])
-    assert isinstance(result.exception, SystemExit | None), result.exception
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from typer.testing import CliRunner
 
 import autograder.cli
 import autograder.grade
@@ -36,6 +35,7 @@ from cs_vl.checks.spec import ASSIGNMENTS, Assignment, load_assignment
 from cs_vl.checks.submission import Submitted
 from cs_vl.checks.visible import VISIBLE_SEED, references
 from cs_vl.checks.worker import Worker
+from tests.commands import invoke
 
 A1, A2 = map(load_assignment, ASSIGNMENTS[:2])
 FULL = sum(exercise.points for exercise in A1.exercises)
@@ -658,23 +658,6 @@ def test_two_runs_into_one_folder_are_refused(counting):
 
 
 # --- the command -------------------------------------------------------------------------------------------
-
-
-def invoke(*arguments):
-    result = CliRunner().invoke(autograder.cli.app, ["grade", *map(str, arguments)])
-    if isinstance(result.exception, SystemExit):
-        result.exception = None
-    assert result.exception is None, result.exception
-    return result
-
-
-@pytest.fixture
-def one(tmp_path) -> Path:
-    """A class of one, whose notebook can't be read: quick to grade."""
-    folder = tmp_path / "submitted"
-    folder.mkdir()
-    (folder / "ada.ipynb").write_text("{")
-    return folder
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import nbformat
 import pytest
-from typer.testing import CliRunner
 
 import autograder
 import autograder.cli
@@ -28,26 +26,12 @@ from autograder.journal import SCORING, grader_version, scoring_files
 from autograder.reader import Found
 from autograder.report import write_report
 from autograder.report.looks import standing
-from autograder.sandbox import bwrap
 from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
+from tests.commands import invoke
+from tests.walls import needs_walls
 
 A1 = load_assignment(ASSIGNMENTS[0])
 MEASURED = {"seconds": 0.0, "cpu_seconds": 0.0, "peak_mb": 0.0}
-
-
-@cache
-def why_no_walls() -> str:
-    """Why they can't stand here; nothing where they do."""
-    try:
-        done = subprocess.run(
-            [*bwrap.command(Path(__file__).parent), "/bin/true"], capture_output=True, text=True, timeout=20
-        )
-        return done.stderr.strip()[-200:] if done.returncode else ""
-    except OSError as error:
-        return str(error)
-
-
-needs_walls = pytest.mark.skipif(bool(why_no_walls()), reason=f"walls can't stand here: {why_no_walls()}")
 
 
 # --- a score that stands -----------------------------------------------------------------------------------
@@ -249,12 +233,6 @@ def test_what_a_report_looks_like_regrades_nobody(file, counts, tmp_path, monkey
 
 
 # --- disks -------------------------------------------------------------------------------------------------
-
-
-def invoke(*arguments):
-    result = CliRunner().invoke(autograder.cli.app, ["grade", *map(str, arguments)])
-    assert isinstance(result.exception, SystemExit | None), result.exception
-    return result
 
 
 def test_a_results_folder_that_cannot_be_written_is_a_sentence(tmp_path):

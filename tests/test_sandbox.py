@@ -1,21 +1,15 @@
 """The walls around a student's code: that they stand, that they cost little, and what is said where they don't."""
 
-import subprocess
 import textwrap
-from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from click.testing import Result
-from typer.testing import CliRunner
 
-import autograder.cli
 from autograder.build.edition import build_edition
 from autograder.build.sample_class import FOLDER
 from autograder.grade import Grader
 from autograder.reader import Found
-from autograder.sandbox import bwrap
 from autograder.sandbox.inside.limits import Limits, descendants
 from autograder.sandbox.pool import NoWalls, Pool
 from autograder.sandbox.preflight import ATTEMPTS, preflight
@@ -26,22 +20,8 @@ from cs_vl.checks.cells import Cell
 from cs_vl.checks.run import Outcome
 from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
 from cs_vl.checks.worker import NoWorker
-
-
-@cache
-def why_no_walls() -> str:
-    """Why they can't stand here; nothing where they do.  (It starts bubblewrap, no Python in it.)"""
-    try:
-        done = subprocess.run(
-            [*bwrap.command(Path(__file__).parent), "/bin/true"], capture_output=True, text=True, timeout=20
-        )
-        return done.stderr.strip()[-200:] if done.returncode else ""
-    except OSError as error:
-        return str(error)
-
-
-needs_walls = pytest.mark.skipif(bool(why_no_walls()), reason=f"walls can't stand here: {why_no_walls()}")
-
+from tests.commands import invoke
+from tests.walls import needs_walls
 
 A1 = load_assignment("a1_transformer")
 
@@ -189,16 +169,8 @@ def test_a_stand_in_goes_only_where_it_is_built_on():
 # --- where the walls don't stand -------------------------------------------------------------------------
 
 
-@pytest.fixture
-def one(tmp_path) -> Path:
-    folder = tmp_path / "submitted"
-    folder.mkdir()
-    (folder / "ada.ipynb").write_text("{")
-    return folder
-
-
 def command(*arguments) -> Result:
-    return CliRunner().invoke(autograder.cli.app, ["grade", A1.name, *map(str, arguments)])
+    return invoke(A1.name, *arguments)
 
 
 @pytest.fixture

@@ -96,6 +96,13 @@ class Parts:
     unseen: Split | None = "held_out"
 
 
+def pairs(run: Run, pictures: EmojiSet, captions: Callable) -> Callable:
+    """A run's batches, augmented where it is trained."""
+    return emoji_batches(
+        pictures, captions, run.batch_size, colours=run.share_of_colours, device=pick_device()
+    )
+
+
 def clip_parts(run: Run, emoji: Emoji, pictures: EmojiSet) -> Parts:
     """CLIP, from scratch."""
     tokenizer = load_tokenizer()
@@ -105,7 +112,7 @@ def clip_parts(run: Run, emoji: Emoji, pictures: EmojiSet) -> Parts:
     return Parts(
         make_emoji_clip(tokenizer, run.tower, **run.tower_options),
         clip_loss,
-        emoji_batches(pictures, captions, run.batch_size, colours=run.share_of_colours, device=pick_device()),
+        pairs(run, pictures, captions),
         lambda model: clip_answers(model, tokenizer, emoji),
     )
 
@@ -116,7 +123,7 @@ def supervised_parts(run: Run, emoji: Emoji, pictures: EmojiSet) -> Parts:
     return Parts(
         EmojiClassifier(*make_vision_tower(run.tower, **run.tower_options), len(emoji)),
         classifier_loss,
-        emoji_batches(pictures, captions, run.batch_size, colours=run.share_of_colours, device=pick_device()),
+        pairs(run, pictures, captions),
         classifier_answers,
         after_step=None,
         unseen=None,

@@ -9,7 +9,7 @@ Every one of the 40 kinds has concepts of both halves.  Sources and licences: `d
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import regex
@@ -20,6 +20,8 @@ from cs_vl.data.emoji import TRAIN_STYLES, emoji_bank, load_emoji
 from cs_vl.data.files import DamagedFile, data_file, read_json
 from cs_vl.data.scenes import Scenes, make_scenes
 from cs_vl.data.sprites import Sprites
+
+TOGETHER = 8  # scenes of the same two things
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,27 +113,62 @@ def make_world_scenes(
     styles: Sequence[str] = TRAIN_STYLES,
     objects: tuple[int, int] = (1, 4),
     size: int = 64,
+    repeats: float = 0.4,
 ) -> Scenes:
-    """n random scenes of the world's things, each scene in one style, the styles equally often.
+    """n random scenes of the world's things, each in one style; styles and numbers of things equally often.
 
     The same arguments give the same scenes; `Scenes.kind` is an index into `World.names`.
 
     Args:
-        objects: fewest and most things in a scene; every number between is equally likely.
+        objects: fewest and most things in a scene, between 1 and 6.  The fewer, the larger they are.
         size: height and width in pixels.
+        repeats: the share of scenes that know two things only, so that several of a kind are to be seen.  (Of
+            127 things two are hardly ever the same by chance.)
     """
+    fewest, most = objects
     if not styles or isinstance(styles, str):
         raise ValueError(f"styles should be a sequence of one style or more; got {styles!r}")
+    if not 1 <= fewest <= most:
+        raise ValueError(f"objects should be (fewest, most), at least one; got {objects}")
     generator = torch.Generator().manual_seed(seed)
-    shares = [len(range(i, n, len(styles))) for i in range(len(styles))]
-    banks = world_banks(64, styles)
-    parts = [
-        make_scenes(share, seed=generator, size=size, objects=objects, bank=bank)
-        for share, bank in zip(shares, banks, strict=True)
-    ]
-    tensors = ("images", "masks", "full_masks", "boxes", "kind", "colour")
-    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in tensors}
-    return replace(parts[0], **joined)[torch.randperm(n, generator=generator)]
+    emoji, concepts = load_emoji(64, styles), torch.tensor(load_world().concepts)
+
+    parts = []
+    cells = [(style, count) for style in styles for count in range(fewest, most + 1)]
+    for i, (style, count) in enumerate(cells):
+        share = len(range(i, n, len(cells)))
+        few = round(repeats * share) if count > 1 else 0
+        drawn = [(share - few, torch.arange(len(concepts)))]
+        for start in range(0, few, TOGETHER):
+            pair = torch.randperm(len(concepts), generator=generator)[:2].sort().values
+            drawn.append((min(TOGETHER, few - start), pair))
+        for m, things in drawn:
+            bank = emoji_bank(emoji, style, concepts[things])
+            scenes = make_scenes(m, seed=generator, size=size, objects=(count, count), bank=bank)
+            parts.append((scenes, things[scenes.kind]))
+
+    def join(name: str, empty: float) -> torch.Tensor:
+        """One tensor of all parts, with room for `most` things in each."""
+        values = [getattr(scenes, name) for scenes, _ in parts] if name != "kind" else [k for _, k in parts]
+        return torch.cat([_room(value, most, empty) for value in values])[order]
+
+    order = torch.randperm(n, generator=generator)
+    return Scenes(
+        images=torch.cat([scenes.images for scenes, _ in parts])[order],
+        masks=join("masks", False),
+        full_masks=join("full_masks", False),
+        boxes=join("boxes", 0),
+        kind=join("kind", -1),
+        colour=join("colour", -1),
+        kind_names=load_world().names,
+        colour_names=("",),
+    )
+
+
+def _room(value: torch.Tensor, most: int, empty: float) -> torch.Tensor:
+    """(n, objects, ...) with `most` objects, the absent ones filled with `empty`."""
+    absent = value.new_full((len(value), most - value.shape[1], *value.shape[2:]), empty)
+    return torch.cat([value, absent], dim=1)
 
 
 @cache

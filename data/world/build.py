@@ -76,7 +76,7 @@ BY_HAND = {
 COUNTABLE_TOO = ("fox",)
 KEYWORDS = 4  # kept, at most
 NOT_SAID = frozenset(("ass", "rawr", "roflcopter", "hrs", "strat", "order", "bearer", "diaper"))
-LONG = 12  # words
+LONG = 14  # words
 
 
 def download(scratch: Path) -> dict[str, Path]:
@@ -153,6 +153,7 @@ def first_clause(gloss: str) -> str:
     gloss = re.sub(r"\s*\([^)]*\)\s*", " ", gloss)
     gloss = re.sub(r"\s+", " ", re.split(r'[;:"]', gloss)[0]).strip()
     main = re.split(r",| (?:having|that|who|whose|which|noted|typically|usually) ", gloss)[0]
+    main = re.sub(r"( (?:and|but|with|or))+$", "", main)
     return main if len(gloss.split()) > LONG and len(main.split()) > 2 else gloss
 
 

@@ -60,6 +60,13 @@ class Flamingo(nn.Module):
             }
         )
 
+    def train(self, mode: bool = True) -> "Flamingo":
+        """As for any module, but what is frozen stays in evaluation mode."""
+        super().train(mode)
+        self.visual.eval()
+        self.lm.eval()
+        return self
+
     def look(
         self, images: Float[Tensor, "batch images channels height width"]
     ) -> Float[Tensor, "batch images latents visual_dim"]:

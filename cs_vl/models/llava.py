@@ -133,6 +133,12 @@ class LLaVA(nn.Module):
         self.image_id = image_id
         self.pooled = pooled
 
+    def train(self, mode: bool = True) -> "LLaVA":
+        """As for any module, but the frozen tower stays in evaluation mode: nothing of it may drift."""
+        super().train(mode)
+        self.visual.eval()
+        return self
+
     def encode_images(
         self, images: Float[Tensor, "images channels height width"]
     ) -> Float[Tensor, "images patches dim"]:

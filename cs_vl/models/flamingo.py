@@ -78,18 +78,23 @@ class Flamingo(nn.Module):
     def forward(
         self,
         ids: Int[Tensor, "batch length"],
-        images: Float[Tensor, "batch images channels height width"],
+        images: Float[Tensor, "batch images channels height width"] | None = None,
         *,
+        media: Float[Tensor, "batch images latents visual_dim"] | None = None,
         real: Bool[Tensor, "batch length"] | None = None,
     ) -> Float[Tensor, "batch length vocab"]:
         """Logits: those at i are of token i + 1.
 
         Args:
             ids: texts with an `<image>` token for each image, where the image appears.
-            images: of each text, in order; a text with fewer uses the first of them.
+            images: of each text, in order; a text with fewer uses the first of them; or
+            media: what `look` gives, in their place.
             real: see `Decoder.hidden`.
         """
-        return self.lm(ids, real=real, before_block=self._looking(ids, self.look(images)))
+        if (images is None) == (media is None):
+            raise ValueError("Flamingo reads either images or media: give one of them")
+        media = self.look(images) if media is None else media
+        return self.lm(ids, real=real, before_block=self._looking(ids, media))
 
     @torch.no_grad()
     def generate(

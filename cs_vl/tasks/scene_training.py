@@ -1,0 +1,275 @@
+"""What the models of `scene_models` learn from: batches for `cs_vl.train.fit`, and their losses.
+
+Pictures lie in memory as bytes, on the device that trains; a batch is a choice of rows.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from cs_vl.data.bpe import END, PAD, Tokenizer
+from cs_vl.data.captions import a, make_captions
+from cs_vl.data.chat import ASSISTANT, EOC, IMAGE, answer_labels
+from cs_vl.data.scenes import Scenes
+from cs_vl.data.world import WordCache
+from cs_vl.losses.next_token import IGNORED, next_token_loss
+from cs_vl.models.decoder import Decoder
+from cs_vl.models.flamingo import Flamingo
+from cs_vl.models.llava import LLaVA
+from cs_vl.tasks.scene_models import CAPTION_LENGTH
+
+Batches = Callable[[int, torch.Generator], NamedTuple]
+
+
+def as_bytes(images: Float[Tensor, "n 3 size size"]) -> UInt8[Tensor, "n 3 size size"]:
+    """A quarter of the memory, and no visible difference."""
+    return (images * 255).round().byte()
+
+
+# ---- The vision tower: CLIP on scenes ----
+
+
+class Pairs(NamedTuple):
+    """Images and their captions; no two captions of a batch are the same."""
+
+    images: Float[Tensor, "batch 3 size size"]
+    ids: Int[Tensor, "batch length"]
+    lengths: Int[Tensor, " batch"]
+
+
+def scene_captions(scenes: Scenes) -> list[tuple[str, str]]:
+    """What is there; and that with where it is: two captions of each scene."""
+    objects, relations = make_captions(scenes, "objects"), make_captions(scenes, "relation")
+    return [(what, f"{what}; {where}") for what, where in zip(objects, relations, strict=True)]
+
+
+def pair_batches(
+    images: UInt8[Tensor, "n 3 size size"],
+    captions: Sequence[tuple[str, ...]],
+    tokenizer: Tokenizer,
+    batch_size: int,
+) -> Batches:
+    """Random pairs; of each scene one of its captions."""
+    encode, end, pad = WordCache(tokenizer).encode, tokenizer.specials[END], tokenizer.specials[PAD]
+    number: dict[str, int] = {}  # the same caption, the same number
+    rows, lengths, which = [], [], []
+    for texts in captions:
+        for text in texts:
+            ids = [*encode(text)[: CAPTION_LENGTH - 1], end]
+            lengths.append(len(ids))
+            rows.append(torch.tensor(ids, dtype=torch.int16))
+            which.append(number.setdefault(text, len(number)))
+    variants = len(captions[0])
+    table = pad_sequence(rows, batch_first=True, padding_value=pad).to(images.device)
+    length, caption = torch.tensor(lengths), torch.tensor(which)
+
+    def batch(step: int, generator: torch.Generator) -> Pairs:
+        scene = torch.randint(len(images), (batch_size,), generator=generator)
+        row = scene * variants + torch.randint(variants, (batch_size,), generator=generator)
+        # The first of those with the same caption: another one would count as a wrong text.
+        _, group = caption[row].unique(return_inverse=True)
+        first = torch.full((batch_size,), batch_size).scatter_reduce(
+            0, group, torch.arange(batch_size), reduce="amin"
+        )
+        keep = first[first < batch_size]
+        scene, row = scene[keep], row[keep]
+        longest = int(length[row].max())
+        at, scene = row.to(table.device), scene.to(images.device)
+        return Pairs(images[scene].float() / 255, table[at, :longest].long(), length[row])
+
+    return batch
+
+
+# ---- The language model: text alone ----
+
+
+class Text(NamedTuple):
+    ids: Int[Tensor, "batch length"]
+
+
+def text_stream(documents: Sequence[str], tokenizer: Tokenizer) -> Int[Tensor, " tokens"]:
+    """All documents in one row, an end-of-text token before each."""
+    encode, end = WordCache(tokenizer).encode, tokenizer.specials[END]
+    tokens: list[int] = []
+    for document in documents:
+        ids = encode(document)
+        tokens += [end, *ids] if not tokens or tokens[-1] != end else ids
+    return torch.tensor(tokens, dtype=torch.int16)
+
+
+def text_batches(stream: Int[Tensor, " tokens"], length: int, batch_size: int) -> Batches:
+    """Random windows of the stream."""
+    offsets = torch.arange(length, device=stream.device)
+
+    def batch(step: int, generator: torch.Generator) -> Text:
+        start = torch.randint(len(stream) - length, (batch_size, 1), generator=generator)
+        return Text(stream[start.to(stream.device) + offsets].long())
+
+    return batch
+
+
+def text_loss(lm: Decoder, batch: Text) -> Tensor:
+    """Every token is to be guessed."""
+    return next_token_loss(lm(batch.ids), batch.ids)
+
+
+# ---- LLaVA: conversations about pictures ----
+
+
+class Conversations(NamedTuple):
+    """Texts with one image each, and texts without, so that what was read is not forgotten."""
+
+    images: Float[Tensor, "batch 3 size size"]
+    ids: Int[Tensor, "batch length"]
+    labels: Int[Tensor, "batch length"]
+    text: Int[Tensor, "some length"] | None
+
+
+def conversation_batches(
+    images: UInt8[Tensor, "n 3 size size"],
+    scene: Int[Tensor, " texts"],
+    conversations: Sequence[Sequence[int]],
+    tokenizer: Tokenizer,
+    batch_size: int,
+    *,
+    text: Batches | None = None,
+) -> Batches:
+    """Random conversations.
+
+    Args:
+        scene: which picture each is about.
+        conversations: their token ids.
+        text: batches of text alone that go with each (`text_batches`), or None.
+    """
+    pad = tokenizer.specials[PAD]
+    lengths = torch.tensor([len(ids) for ids in conversations])
+    table = pad_sequence(
+        [torch.tensor(ids, dtype=torch.int16) for ids in conversations],
+        batch_first=True,
+        padding_value=pad,
+    ).to(images.device)
+    scene = scene.to(images.device)
+    marks = tokenizer.specials[ASSISTANT], tokenizer.specials[END]
+
+    def batch(step: int, generator: torch.Generator) -> Conversations:
+        row = torch.randint(len(lengths), (batch_size,), generator=generator)
+        longest = int(lengths[row].max())
+        row = row.to(images.device)
+        ids = table[row, :longest].long()
+        labels = answer_labels(ids, *marks).masked_fill(ids == pad, IGNORED)
+        beside = None if text is None else text(step, generator)[0]
+        return Conversations(images[scene[row]].float() / 255, ids, labels, beside)
+
+    return batch
+
+
+def llava_loss(model: LLaVA, batch: Conversations) -> Tensor:
+    """The answers are to be guessed, and of the text beside them every token."""
+    logits, labels = model(batch.ids, batch.images, batch.labels)
+    loss = next_token_loss(logits, labels)
+    if batch.text is not None and model.lm.token_embed.weight.requires_grad:  # phase 2
+        loss = loss + next_token_loss(model.lm(batch.text), batch.text)
+    return loss
+
+
+# ---- Flamingo: episodes ----
+
+
+class Episodes(NamedTuple):
+    """Interleaved texts: an image, what it is called, the next image ..."""
+
+    images: Float[Tensor, "batch images 3 size size"]
+    ids: Int[Tensor, "batch length"]
+    labels: Int[Tensor, "batch length"]
+
+
+class EpisodeMaker:
+    """Texts that alternate with pictures of single things.
+
+    In half of the episodes the things have their own names; in the others each of two to five things has a
+    made-up word for a name, drawn anew for each episode: who reads on can only know it from the examples.
+
+    Args:
+        images: pictures of one thing each.
+        kind: which thing, an index into `names`.
+        nicknames: made-up words to draw from.
+        most: pictures in an episode, at most.
+    """
+
+    PREFIX = "This is"
+
+    def __init__(
+        self,
+        images: UInt8[Tensor, "n 3 size size"],
+        kind: Int[Tensor, " n"],
+        names: Sequence[str],
+        nicknames: Sequence[str],
+        tokenizer: Tokenizer,
+        *,
+        most: int = 9,
+    ):
+        encode = WordCache(tokenizer).encode
+        self.images = images
+        self.pictures = [torch.nonzero(kind == i).flatten().tolist() for i in range(len(names))]
+        self.names = [encode(f" {a(name)}") for name in names]
+        self.nicknames = [encode(f" {word}") for word in nicknames]
+        self.prefix = encode(self.PREFIX)
+        self.image_id, self.eoc_id = tokenizer.specials[IMAGE], tokenizer.specials[EOC]
+        self.pad_id = tokenizer.specials[PAD]
+        self.most = most
+
+    def batches(self, batch_size: int) -> Batches:
+        """For `fit`."""
+
+        def batch(step: int, generator: torch.Generator) -> Episodes:
+            rng = random.Random(int(torch.randint(2**31, (), generator=generator)))
+            n = rng.randint(2, self.most)  # pictures in each episode of this batch
+            pictures, rows, labels = [], [], []
+            for _ in range(batch_size):
+                some = rng.sample(range(len(self.pictures)), rng.randint(2, 5))
+                words = [self.names[i] for i in some]
+                if rng.random() < 0.5:
+                    words = rng.sample(self.nicknames, len(some))
+                shown = [rng.randrange(len(some)) for _ in range(n)]
+                pictures.append([rng.choice(self.pictures[some[i]]) for i in shown])
+                ids, label = self.write([words[i] for i in shown])
+                rows.append(ids)
+                labels.append(label)
+            device = self.images.device
+            images = self.images[torch.tensor(pictures, device=device)].float() / 255
+            ids = pad_sequence(rows, batch_first=True, padding_value=self.pad_id)
+            targets = pad_sequence(labels, batch_first=True, padding_value=IGNORED)
+            return Episodes(images, ids, targets)
+
+        return batch
+
+    def write(self, words: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """An episode's tokens, and the labels: names, and the end of each chunk."""
+        ids: list[int] = []
+        labels: list[int] = []
+        for word in words:
+            before = [self.image_id, *self.prefix]
+            ids += [*before, *word, self.eoc_id]
+            labels += [*[IGNORED] * len(before), *word, self.eoc_id]
+        return torch.tensor(ids), torch.tensor(labels)
+
+
+def flamingo_loss(model: Flamingo, batch: Episodes) -> Tensor:
+    """The names are to be guessed."""
+    return next_token_loss(model(batch.ids, batch.images), batch.labels)
+
+
+def in_bfloat16(loss: Callable[[nn.Module, NamedTuple], Tensor]) -> Callable[[nn.Module, NamedTuple], Tensor]:
+    """The same loss, half as precise and twice as fast on a GPU; on a CPU it changes nothing."""
+
+    def faster(model: nn.Module, batch: NamedTuple) -> Tensor:
+        device = next(model.parameters()).device.type
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+            return loss(model, batch)
+
+    return faster

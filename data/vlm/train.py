@@ -1,0 +1,402 @@
+"""Train the models of a4: the vision tower, the language model, LLaVA and Flamingo: `make checkpoints`.
+
+    python data/vlm/train.py                       all runs that are not finished, each with its seeds
+    python data/vlm/train.py --run lm llava --seeds 0
+    python data/vlm/train.py --jobs 12             so many at a time (on a GPU)
+    python data/vlm/train.py --table               the tables of what is stored, without training
+
+A run writes `results/<run>-<seed>.json` when it ends; its weights lie in `unfinished/` for the runs that build
+on it.  Killed, it goes on from its unfinished state when it is called again.  Those of seed 0 that the notebook
+uses become `<name>.safetensors` here, as float16.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from cs_vl.data.bpe import END
+from cs_vl.data.captions import a, object_names
+from cs_vl.data.chat import chat
+from cs_vl.data.instructions import (
+    FAMILIES,
+    Example,
+    evaluation_questions,
+    final_answer,
+    knowledge_questions,
+    make_instructions,
+)
+from cs_vl.data.scenes import Scenes
+from cs_vl.data.world import World, encode_all, load_world, load_world_tokenizer, make_world_scenes
+from cs_vl.data.world_text import NICKNAMES, world_documents
+from cs_vl.models.generate import generate, left_pad
+from cs_vl.tasks.emoji_clip import clamp_scale, clip_loss
+from cs_vl.tasks.scene_answers import LLaVAAnswerer, few_shot_accuracy, few_shot_episodes
+from cs_vl.tasks.scene_models import (
+    make_flamingo,
+    make_llava,
+    make_scene_clip,
+    make_scene_tower,
+    make_world_lm,
+)
+from cs_vl.tasks.scene_training import (
+    EpisodeMaker,
+    as_bytes,
+    conversation_batches,
+    flamingo_loss,
+    in_bfloat16,
+    llava_loss,
+    pair_batches,
+    scene_captions,
+    text_batches,
+    text_loss,
+    text_stream,
+)
+from cs_vl.models.llava import set_phase
+from cs_vl.train import device_name, fit, pick_device
+
+HERE = Path(__file__).parent
+UNFINISHED = HERE / "unfinished"
+
+CHUNK = 4000  # scenes that are made at a time, from one seed
+TRAIN_CHUNKS = range(1000, 1030)  # their seeds; those of evaluation lie elsewhere
+EVALUATION_SEED = 7
+DOCUMENTS_A_CHUNK = 10_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a model is trained; the same in all else."""
+
+    kind: str  # a key of KINDS
+    steps: int
+    batch_size: int
+    lr: float
+    steps_before: int = 0  # of phase 1
+    mlp: bool = True
+    layer: int | None = -2
+    lm: str = "lm"  # the run that gives the language model
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+LLAVA = {"steps": 3000, "batch_size": 192, "lr": 1e-3, "steps_before": 800}
+RUNS = {
+    "tower": Run("tower", steps=4000, batch_size=768, lr=1e-3),
+    "lm": Run("lm", steps=5000, batch_size=96, lr=2e-3),
+    # Its text lacks the facts of what is not taught: what is left to know of them is what can be seen.
+    "lm-unread": Run("lm", steps=5000, batch_size=96, lr=2e-3),
+    "llava": Run("llava", **LLAVA),
+    "llava-linear": Run("llava", **LLAVA, mlp=False),
+    "llava-last": Run("llava", **LLAVA, layer=-1),
+    "llava-pooled": Run("llava", **LLAVA, layer=None),
+    "llava-unread": Run("llava", **LLAVA, lm="lm-unread"),
+    "flamingo": Run("flamingo", steps=4000, batch_size=48, lr=1e-3),
+}
+
+
+# ---- Data ----
+
+
+def make_chunk(seed: int) -> dict[str, Any]:
+    """Scenes, with all that is written about them."""
+    torch.set_num_threads(1)
+    world, tokenizer = load_world(), load_world_tokenizer()
+    scenes = make_world_scenes(CHUNK, seed=seed)
+    described = make_instructions(world, scenes, seed=seed, kinds=["description"], per_scene=1)
+    instructions = make_instructions(world, scenes, seed=seed, per_scene=4)
+    documents = world_documents(world, seed=seed, n=DOCUMENTS_A_CHUNK)
+    unread = world_documents(world, seed=seed, n=DOCUMENTS_A_CHUNK, facts_of=taught(world))
+    return {
+        "images": as_bytes(scenes.images),
+        "kind": torch.where(scenes.count == 1, scenes.kind[:, 0], -1),  # of scenes with a single thing
+        "captions": scene_captions(scenes),
+        "described": tokenized(described, tokenizer),
+        "instructed": tokenized(instructions, tokenizer),
+        "lm": text_stream(documents, tokenizer),
+        "lm-unread": text_stream(unread, tokenizer),
+    }
+
+
+def taught(world: World) -> list[int]:
+    """What may be told with pictures."""
+    return [i for i, may_be in enumerate(world.taught) if may_be]
+
+
+def tokenized(examples: Sequence[Example], tokenizer: Any) -> tuple[list[int], list[list[int]]]:
+    """The scene of each example, and its ids."""
+    ids = encode_all(tokenizer, [chat(example.turns) for example in examples])
+    return [example.scene for example in examples], ids
+
+
+def prepare(jobs: int) -> None:
+    """Make the training data, once."""
+    path = UNFINISHED / "data.pt"
+    if path.exists():
+        return
+    UNFINISHED.mkdir(exist_ok=True)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        chunks = list(pool.map(make_chunk, TRAIN_CHUNKS))
+    data: dict[str, Any] = {"captions": [c for chunk in chunks for c in chunk["captions"]]}
+    for key in ("images", "kind", "lm", "lm-unread"):
+        data[key] = torch.cat([chunk[key] for chunk in chunks])
+    for key in ("described", "instructed"):
+        scene = [CHUNK * i + s for i, chunk in enumerate(chunks) for s in chunk[key][0]]
+        data[key] = (torch.tensor(scene), [ids for chunk in chunks for ids in chunk[key][1]])
+    torch.save(data, path)
+
+
+@cache
+def data() -> dict[str, Any]:
+    loaded = torch.load(UNFINISHED / "data.pt", weights_only=True, mmap=True)
+    loaded["images"] = loaded["images"].to(pick_device())
+    return loaded
+
+
+# ---- Kinds of training ----
+
+Scores = dict[str, Any]
+
+
+def trained(name: str, seed: int, model: nn.Module, part: str = "") -> None:
+    """Fill a model with the weights that a run left."""
+    state = load_file(UNFINISHED / f"{name}-{seed}.safetensors")
+    model.load_state_dict({k.removeprefix(part): v for k, v in state.items() if k.startswith(part)})
+
+
+def keep(name: str, seed: int, model: nn.Module) -> None:
+    save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, UNFINISHED / f"{name}-{seed}.safetensors")
+
+
+def publish(seed: int, **modules: nn.Module) -> None:
+    """The weights of seed 0, as they are committed."""
+    for name, module in modules.items() if seed == 0 else ():
+        weights = {k: v.half() if v.is_floating_point() else v for k, v in module.state_dict().items()}
+        save_file({k: v.contiguous().cpu() for k, v in weights.items()}, HERE / f"{name.replace('_', '-')}.safetensors")
+
+
+def train_tower(name: str, run: Run, seed: int, fit: Callable) -> Scores:
+    tokenizer = load_world_tokenizer()
+    model = make_scene_clip(tokenizer)
+    batches = pair_batches(data()["images"], data()["captions"], tokenizer, run.batch_size)
+    history = fit(model, in_bfloat16(clip_loss), batches, after_step=clamp_scale)
+    keep(name, seed, model.visual)
+    publish(seed, tower=model.visual)
+    return {"accuracy in its batch": history.metrics["accuracy"][-1]}
+
+
+def train_lm(name: str, run: Run, seed: int, fit: Callable) -> Scores:
+    tokenizer = load_world_tokenizer()
+    model = make_world_lm(tokenizer)
+    batches = text_batches(data()[name].to(pick_device()), 128, run.batch_size)
+    fit(model, in_bfloat16(text_loss), batches)
+    keep(name, seed, model)
+    if name == "lm":
+        publish(seed, lm=model)
+    return lm_scores(model)
+
+
+@torch.no_grad()
+def lm_scores(lm: nn.Module) -> Scores:
+    """How often it knows what kind of thing each thing is: those that are taught with pictures, and the others."""
+    world, tokenizer = load_world(), load_world_tokenizer()
+    prompts = [chat([(f"What kind of thing is {a(name)}?", None)], image=False) for name in world.names]
+    ids, real = left_pad(encode_all(tokenizer, prompts), 0)
+    device = pick_device()
+    new = generate(
+        lm, ids.to(device), real=real.to(device), max_new_tokens=24, end_id=tokenizer.specials[END]
+    )
+    said = [final_answer(tokenizer.decode(row, skip_specials=True).strip()) for row in new.cpu()]
+    right = torch.tensor([answer == kind for answer, kind in zip(said, world.kinds, strict=True)])
+    may_be = torch.tensor(world.taught)
+    return {"knows taught": float(right[may_be].float().mean()), "knows others": float(right[~may_be].float().mean())}
+
+
+def parts(run: Run, seed: int) -> tuple[nn.Module, nn.Module]:
+    """The frozen tower and the language model that a run begins with."""
+    tower, lm = make_scene_tower(), make_world_lm(load_world_tokenizer())
+    trained("tower", seed, tower)
+    trained(run.lm, seed, lm)
+    return tower, lm
+
+
+def train_llava(name: str, run: Run, seed: int, fit: Callable) -> Scores:
+    tokenizer = load_world_tokenizer()
+    model = make_llava(*parts(run, seed), tokenizer, mlp=run.mlp, layer=run.layer).to(pick_device())
+    text = text_batches(data()[run.lm].to(pick_device()), 64, run.batch_size // 3)
+    scores: Scores = {}
+    if name == "llava":
+        scores["before"] = answer_scores(model, controls=False)
+    set_phase(model, 1)
+    described = conversation_batches(data()["images"], *data()["described"], tokenizer, run.batch_size)
+    fit(model, in_bfloat16(llava_loss), described, steps=run.steps_before, lr=2e-3, part="phase 1")
+    scores["phase 1"] = answer_scores(model, controls=False)
+    if name == "llava":
+        publish(seed, projector_1=model.projector)
+    set_phase(model, 2)
+    instructed = conversation_batches(
+        data()["images"], *data()["instructed"], tokenizer, run.batch_size, text=text
+    )
+    fit(model, in_bfloat16(llava_loss), instructed)
+    scores["phase 2"] = answer_scores(model)
+    if name == "llava":
+        publish(seed, projector_2=model.projector, llava_lm=model.lm)
+    return scores
+
+
+def train_flamingo(name: str, run: Run, seed: int, fit: Callable) -> Scores:
+    tokenizer, world = load_world_tokenizer(), load_world()
+    model = make_flamingo(*parts(run, seed), tokenizer)
+    single = data()["kind"] >= 0
+    maker = partial(
+        EpisodeMaker,
+        data()["images"][single.to(pick_device())],
+        data()["kind"][single],
+        world.names,
+        tokenizer=tokenizer,
+    )
+    fit(model, in_bfloat16(flamingo_loss), maker(nicknames=NICKNAMES["train"]).batches(run.batch_size))
+    publish(seed, resampler=model.resampler, gated=model.gated)
+    scenes = make_world_scenes(1200, seed=EVALUATION_SEED, objects=(1, 1))
+    images, kind = as_bytes(scenes.images).to(pick_device()), scenes.kind[:, 0]
+    scores: Scores = {}
+    for split, words in NICKNAMES.items():
+        held_out = EpisodeMaker(images, kind, world.names, words, tokenizer)
+        for shots in (0, 1, 2, 4, 8):
+            episodes = few_shot_episodes(held_out, 200, shots, seed=EVALUATION_SEED)
+            scores[f"{split} words, {shots} shots"] = few_shot_accuracy(model, held_out, episodes)
+            if split == "test" and shots:
+                control = few_shot_accuracy(model, held_out, episodes, shuffled=True)
+                scores[f"test words, {shots} shots, shuffled"] = control
+    return scores
+
+
+KINDS: dict[str, Callable[[str, Run, int, Callable], Scores]] = {
+    "tower": train_tower,
+    "lm": train_lm,
+    "llava": train_llava,
+    "flamingo": train_flamingo,
+}
+
+
+# ---- Evaluation ----
+
+
+@cache
+def evaluation() -> tuple[Scenes, dict[str, list[Example]]]:
+    """Scenes that no model has seen, and questions: each family's, and those that only knowledge can answer."""
+    world = load_world()
+    scenes = make_world_scenes(3000, seed=EVALUATION_SEED)
+    questions = {
+        family: evaluation_questions(world, scenes, seed=EVALUATION_SEED, family=family, n=400)
+        for family in (*FAMILIES, "reasoning")
+    }
+    for fact in ("kind", "letter", "keyword"):
+        for form in ("knowledge", "choice", "direct"):
+            for which in (True, False):
+                title = f"{form}: {fact}, {'taught' if which else 'others'}"
+                questions[title] = knowledge_questions(world, scenes, taught=which, fact=fact, form=form, n=250)
+    return scenes, questions
+
+
+def answer_scores(model: nn.Module, *, controls: bool = True) -> Scores:
+    """{family: {control: share of right answers}}: with the picture, with another's, with none."""
+    answer = LLaVAAnswerer(model, load_world_tokenizer(), batch_size=256)
+    model.eval()
+    scenes, questions = evaluation()
+    scores: Scores = {}
+    for family, examples in questions.items():
+        if not controls and (":" in family and "knowledge: kind" not in family):
+            continue
+        asked = [example.turns[0][0] for example in examples]
+        expected = [final_answer(example.turns[0][1]) for example in examples]
+        rows = torch.tensor([example.scene for example in examples])
+        pictures: dict[str, Tensor | None] = {"picture": scenes.images[rows]}
+        if controls:
+            pictures |= {"shuffled": scenes.images[rows.roll(len(rows) // 2)], "text only": None}
+        scores[family] = {
+            control: share(expected, answer(images, asked)) for control, images in pictures.items()
+        }
+    return scores
+
+
+def share(expected: Sequence[str], answers: Sequence[str]) -> float:
+    right = [final_answer(answer) == truth for answer, truth in zip(answers, expected, strict=True)]
+    return sum(right) / len(right)
+
+
+# ---- Running ----
+
+
+def train(name: str, seed: int) -> None:
+    """Train one run with one seed, and store what came out."""
+    run, begun = RUNS[name], time.perf_counter()
+    torch.manual_seed(seed)
+    torch.set_float32_matmul_precision("high")
+    losses: dict[str, float] = {}
+
+    def fit_part(model: nn.Module, loss: Callable, batches: Callable, *, part: str = "", **options: Any) -> Any:
+        settings = {"steps": run.steps, "lr": run.lr, "weight_decay": 0.05, "betas": (0.9, 0.98), "seed": seed}
+        checkpoint = UNFINISHED / f"{name}-{seed}{part.replace(' ', '-')}-state.safetensors"
+        history = fit(
+            model, loss, batches, **(settings | options), checkpoint=checkpoint, checkpoint_every=2000, progress=False
+        )
+        losses[part or "loss"] = sum(history.losses[-50:]) / len(history.losses[-50:])
+        return history
+
+    scores = KINDS[run.kind](name, run, seed, fit_part)
+    (HERE / "results").mkdir(exist_ok=True)
+    result = {
+        "run": name,
+        "seed": seed,
+        **asdict(run),
+        "device": device_name(pick_device()),
+        "seconds": round(time.perf_counter() - begun),
+        "loss": {key: round(value, 4) for key, value in losses.items()},
+        "scores": rounded(scores),
+    }
+    (HERE / "results" / f"{name}-{seed}.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{name}, seed {seed}: {result['seconds']} s", flush=True)
+
+
+def rounded(x: Any) -> Any:
+    return {k: rounded(v) for k, v in x.items()} if isinstance(x, dict) else round(x, 4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", nargs="*", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--seeds", nargs="*", type=int)
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    parser.add_argument("--table", action="store_true", help="print what is stored, and train nothing")
+    options = parser.parse_args()
+    if not options.table:
+        prepare(max(options.jobs, 1))
+        # What others build on comes first.
+        for stage in (("tower", "lm"), ("llava", "flamingo")):
+            todo = [
+                (name, seed)
+                for name in options.run
+                if RUNS[name].kind in stage
+                for seed in (RUNS[name].seeds if options.seeds is None else options.seeds)
+                if not (HERE / "results" / f"{name}-{seed}.json").exists()
+            ]
+            if options.jobs == 1:
+                for name, seed in todo:
+                    train(name, seed)
+            elif todo:
+                with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+                    list(pool.map(train, *zip(*todo, strict=True)))
+
+
+if __name__ == "__main__":
+    main()

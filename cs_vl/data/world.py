@@ -9,7 +9,7 @@ Every one of the 40 kinds has concepts of both halves.  Sources and licences: `d
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 
 import regex
@@ -51,6 +51,11 @@ class World:
 
     def __repr__(self) -> str:
         return f"World({len(self)} things of {len(set(self.kinds))} kinds, {sum(self.taught)} taught)"
+
+    def some(self, things: Sequence[int]) -> "World":
+        """The same world with some of its things alone."""
+        chosen = {f.name: tuple(getattr(self, f.name)[i] for i in things) for f in fields(self)}
+        return World(**chosen)
 
     def index(self, name: str) -> int:
         """Which thing has this name.

@@ -18,7 +18,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from cs_vl.data.captions import NUMBERS, a, join, plural
-from cs_vl.data.chat import chat
+from cs_vl.data.chat import EOC, chat
 from cs_vl.data.multiple_choice import Choice, make_choice
 from cs_vl.data.scenes import RELATIONS
 from cs_vl.data.world import World
@@ -254,7 +254,10 @@ def _nickname(world: World, rng: random.Random) -> str:
     things = rng.sample(world.names, rng.randint(2, 4))
     called = dict(zip(things, rng.sample(NICKNAMES["train"], len(things)), strict=True))
     told = [*things, *rng.choices(things, k=rng.randint(1, 5 - len(things)))]
-    form = rng.randrange(4)
+    form = rng.randrange(6)
+    if form >= 4:  # as Flamingo reads it, with words where its pictures will be
+        own = rng.random() < 0.3
+        return "".join(f"{a(thing)}: This is {a(thing) if own else called[thing]}{EOC}" for thing in told)
     if form == 0:
         return " ".join(f"the {thing} is called {called[thing]}." for thing in told)
     if form == 1:
@@ -290,11 +293,12 @@ ASKED = {
 }
 
 DOCUMENTS: dict[str, tuple[Callable[[World, random.Random], str], float]] = {
-    "scene": (_scene, 0.2),
+    "scene": (_scene, 0.15),
     "fact": (_fact, 0.15),
     "ask": (_ask, 0.2),
     "seen": (_seen, 0.2),
     "count": (_count, 0.07),
     "compare": (_compare, 0.05),
-    "nickname": (_nickname, 0.13),
+    "nickname": (_nickname, 0.18),
 }
+OF_FACTS = ("fact", "ask", "seen")  # the kinds that tell what `World` holds of a thing

@@ -12,6 +12,7 @@ uses become `<name>.safetensors` here, as float16.
 
 import argparse
 import json
+import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cs_vl.data.bpe import END
-from cs_vl.data.captions import a, object_names
+from cs_vl.data.captions import a
 from cs_vl.data.chat import chat
 from cs_vl.data.instructions import (
     FAMILIES,
@@ -38,8 +39,9 @@ from cs_vl.data.instructions import (
 )
 from cs_vl.data.scenes import Scenes
 from cs_vl.data.world import World, encode_all, load_world, load_world_tokenizer, make_world_scenes
-from cs_vl.data.world_text import NICKNAMES, world_documents
+from cs_vl.data.world_text import DOCUMENTS, NICKNAMES, OF_FACTS, world_documents
 from cs_vl.models.generate import generate, left_pad
+from cs_vl.models.llava import set_phase
 from cs_vl.tasks.emoji_clip import clamp_scale, clip_loss
 from cs_vl.tasks.scene_answers import LLaVAAnswerer, few_shot_accuracy, few_shot_episodes
 from cs_vl.tasks.scene_models import (
@@ -62,7 +64,6 @@ from cs_vl.tasks.scene_training import (
     text_loss,
     text_stream,
 )
-from cs_vl.models.llava import set_phase
 from cs_vl.train import device_name, fit, pick_device
 
 HERE = Path(__file__).parent
@@ -115,7 +116,6 @@ def make_chunk(seed: int) -> dict[str, Any]:
     described = make_instructions(world, scenes, seed=seed, kinds=["description"], per_scene=1)
     instructions = make_instructions(world, scenes, seed=seed, per_scene=4)
     documents = world_documents(world, seed=seed, n=DOCUMENTS_A_CHUNK)
-    unread = world_documents(world, seed=seed, n=DOCUMENTS_A_CHUNK, facts_of=taught(world))
     return {
         "images": as_bytes(scenes.images),
         "kind": torch.where(scenes.count == 1, scenes.kind[:, 0], -1),  # of scenes with a single thing
@@ -123,13 +123,20 @@ def make_chunk(seed: int) -> dict[str, Any]:
         "described": tokenized(described, tokenizer),
         "instructed": tokenized(instructions, tokenizer),
         "lm": text_stream(documents, tokenizer),
-        "lm-unread": text_stream(unread, tokenizer),
+        "lm-unread": text_stream(documents_unread(world, seed), tokenizer),
     }
 
 
-def taught(world: World) -> list[int]:
-    """What may be told with pictures."""
-    return [i for i, may_be in enumerate(world.taught) if may_be]
+def documents_unread(world: World, seed: int) -> list[str]:
+    """As many documents of each kind, but facts of what is taught only."""
+    shares = {kind: share for kind, (_, share) in DOCUMENTS.items()}
+    others = [kind for kind in shares if kind not in OF_FACTS]
+    told = world.some([i for i, may_be in enumerate(world.taught) if may_be])
+    n = round(DOCUMENTS_A_CHUNK * sum(shares[kind] for kind in OF_FACTS) / sum(shares.values()))
+    documents = world_documents(told, seed=seed, n=n, kinds=OF_FACTS)
+    documents += world_documents(world, seed=seed, n=DOCUMENTS_A_CHUNK - n, kinds=others)
+    random.Random(seed).shuffle(documents)
+    return documents
 
 
 def tokenized(examples: Sequence[Example], tokenizer: Any) -> tuple[list[int], list[list[int]]]:
@@ -174,14 +181,20 @@ def trained(name: str, seed: int, model: nn.Module, part: str = "") -> None:
 
 
 def keep(name: str, seed: int, model: nn.Module) -> None:
-    save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, UNFINISHED / f"{name}-{seed}.safetensors")
+    save_file(
+        {k: v.contiguous().cpu() for k, v in model.state_dict().items()},
+        UNFINISHED / f"{name}-{seed}.safetensors",
+    )
 
 
 def publish(seed: int, **modules: nn.Module) -> None:
     """The weights of seed 0, as they are committed."""
     for name, module in modules.items() if seed == 0 else ():
         weights = {k: v.half() if v.is_floating_point() else v for k, v in module.state_dict().items()}
-        save_file({k: v.contiguous().cpu() for k, v in weights.items()}, HERE / f"{name.replace('_', '-')}.safetensors")
+        save_file(
+            {k: v.contiguous().cpu() for k, v in weights.items()},
+            HERE / f"{name.replace('_', '-')}.safetensors",
+        )
 
 
 def train_tower(name: str, run: Run, seed: int, fit: Callable) -> Scores:
@@ -218,7 +231,10 @@ def lm_scores(lm: nn.Module) -> Scores:
     said = [final_answer(tokenizer.decode(row, skip_specials=True).strip()) for row in new.cpu()]
     right = torch.tensor([answer == kind for answer, kind in zip(said, world.kinds, strict=True)])
     may_be = torch.tensor(world.taught)
-    return {"knows taught": float(right[may_be].float().mean()), "knows others": float(right[~may_be].float().mean())}
+    return {
+        "knows taught": float(right[may_be].float().mean()),
+        "knows others": float(right[~may_be].float().mean()),
+    }
 
 
 def parts(run: Run, seed: int) -> tuple[nn.Module, nn.Module]:
@@ -304,7 +320,9 @@ def evaluation() -> tuple[Scenes, dict[str, list[Example]]]:
         for form in ("knowledge", "choice", "direct"):
             for which in (True, False):
                 title = f"{form}: {fact}, {'taught' if which else 'others'}"
-                questions[title] = knowledge_questions(world, scenes, taught=which, fact=fact, form=form, n=250)
+                questions[title] = knowledge_questions(
+                    world, scenes, taught=which, fact=fact, form=form, n=250
+                )
     return scenes, questions
 
 
@@ -344,11 +362,25 @@ def train(name: str, seed: int) -> None:
     torch.set_float32_matmul_precision("high")
     losses: dict[str, float] = {}
 
-    def fit_part(model: nn.Module, loss: Callable, batches: Callable, *, part: str = "", **options: Any) -> Any:
-        settings = {"steps": run.steps, "lr": run.lr, "weight_decay": 0.05, "betas": (0.9, 0.98), "seed": seed}
+    def fit_part(
+        model: nn.Module, loss: Callable, batches: Callable, *, part: str = "", **options: Any
+    ) -> Any:
+        settings = {
+            "steps": run.steps,
+            "lr": run.lr,
+            "weight_decay": 0.05,
+            "betas": (0.9, 0.98),
+            "seed": seed,
+        }
         checkpoint = UNFINISHED / f"{name}-{seed}{part.replace(' ', '-')}-state.safetensors"
         history = fit(
-            model, loss, batches, **(settings | options), checkpoint=checkpoint, checkpoint_every=2000, progress=False
+            model,
+            loss,
+            batches,
+            **(settings | options),
+            checkpoint=checkpoint,
+            checkpoint_every=2000,
+            progress=False,
         )
         losses[part or "loss"] = sum(history.losses[-50:]) / len(history.losses[-50:])
         return history
@@ -373,7 +405,9 @@ def rounded(x: Any) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", nargs="*", choices=RUNS, default=list(RUNS))
     parser.add_argument("--seeds", nargs="*", type=int)
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")

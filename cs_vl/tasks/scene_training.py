@@ -215,8 +215,10 @@ class EpisodeMaker:
     ):
         encode = WordCache(tokenizer).encode
         self.images = images
-        self.pictures = [torch.nonzero(kind == i).flatten().tolist() for i in range(len(names))]
-        self.names = [encode(f" {a(name)}") for name in names]
+        rows = [torch.nonzero(kind == i).flatten().tolist() for i in range(len(names))]
+        # Of each thing that there are pictures of.
+        self.pictures = [of_it for of_it in rows if of_it]
+        self.names = [encode(f" {a(name)}") for name, of_it in zip(names, rows, strict=True) if of_it]
         self.nicknames = [encode(f" {word}") for word in nicknames]
         self.prefix = encode(self.PREFIX)
         self.image_id, self.eoc_id = tokenizer.specials[IMAGE], tokenizer.specials[EOC]

@@ -91,9 +91,10 @@ class Flamingo(nn.Module):
             media: what `look` gives, in their place.
             real: see `Decoder.hidden`.
         """
-        if (images is None) == (media is None):
-            raise ValueError("Flamingo reads either images or media: give one of them")
-        media = self.look(images) if media is None else media
+        if media is None:
+            if images is None:
+                raise ValueError("Flamingo reads texts with images: give images, or media in their place")
+            media = self.look(images)
         return self.lm(ids, real=real, before_block=self._looking(ids, media))
 
     @torch.no_grad()

@@ -4,12 +4,14 @@ Pictures lie in memory as bytes, on the device that trains; a batch is a choice 
 """
 
 import random
+import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from cs_vl.data.bpe import END, PAD, Tokenizer
@@ -31,6 +33,22 @@ def as_bytes(images: Float[Tensor, "n 3 size size"]) -> UInt8[Tensor, "n 3 size 
     return (images * 255).round().byte()
 
 
+class Table(NamedTuple):
+    """Many texts of different lengths, padded."""
+
+    ids: Int[Tensor, "texts longest"]  # int16: a vocabulary of 32,767 at most
+    lengths: Int[Tensor, " texts"]
+
+
+def make_table(texts: Sequence[Sequence[int]], pad_id: int, width: int | None = None) -> Table:
+    """Args: width: of the table (default: that of the longest text); longer texts are cut."""
+    width = width or max(map(len, texts))
+    ids = torch.full((len(texts), width), pad_id, dtype=torch.int16)
+    for row, text in zip(ids, texts, strict=True):
+        row[: len(text)] = torch.tensor(text[:width], dtype=torch.int16)
+    return Table(ids, torch.tensor([min(len(text), width) for text in texts]))
+
+
 # ---- The vision tower: CLIP on scenes ----
 
 
@@ -48,41 +66,54 @@ def scene_captions(scenes: Scenes) -> list[tuple[str, str]]:
     return [(what, f"{what}; {where}") for what, where in zip(objects, relations, strict=True)]
 
 
+def caption_table(captions: Sequence[tuple[str, ...]], tokenizer: Tokenizer) -> tuple["Table", Tensor]:
+    """All captions, those of the first scene first, and a number for each text, the same for the same."""
+    encode, end = WordCache(tokenizer).encode, tokenizer.specials[END]
+    texts = [text for of_scene in captions for text in of_scene]
+    rows = [[*encode(text)[: CAPTION_LENGTH - 1], end] for text in texts]
+    table = make_table(rows, tokenizer.specials[PAD], CAPTION_LENGTH)
+    return table, torch.tensor([zlib.crc32(text.encode()) for text in texts])
+
+
 def pair_batches(
-    images: UInt8[Tensor, "n 3 size size"],
-    captions: Sequence[tuple[str, ...]],
-    tokenizer: Tokenizer,
-    batch_size: int,
+    images: UInt8[Tensor, "n 3 size size"], captions: "Table", number: Int[Tensor, " texts"], batch_size: int
 ) -> Batches:
-    """Random pairs; of each scene one of its captions."""
-    encode, end, pad = WordCache(tokenizer).encode, tokenizer.specials[END], tokenizer.specials[PAD]
-    number: dict[str, int] = {}  # the same caption, the same number
-    rows, lengths, which = [], [], []
-    for texts in captions:
-        for text in texts:
-            ids = [*encode(text)[: CAPTION_LENGTH - 1], end]
-            lengths.append(len(ids))
-            rows.append(torch.tensor(ids, dtype=torch.int16))
-            which.append(number.setdefault(text, len(number)))
-    variants = len(captions[0])
-    table = pad_sequence(rows, batch_first=True, padding_value=pad).to(images.device)
-    length, caption = torch.tensor(lengths), torch.tensor(which)
+    """Random pairs; of each scene one of its captions.
+
+    Args:
+        captions, number: see `caption_table`.
+    """
+    variants = len(number) // len(images)
+    table, lengths = captions.ids.to(images.device), captions.lengths
 
     def batch(step: int, generator: torch.Generator) -> Pairs:
         scene = torch.randint(len(images), (batch_size,), generator=generator)
         row = scene * variants + torch.randint(variants, (batch_size,), generator=generator)
         # The first of those with the same caption: another one would count as a wrong text.
-        _, group = caption[row].unique(return_inverse=True)
+        _, group = number[row].unique(return_inverse=True)
         first = torch.full((batch_size,), batch_size).scatter_reduce(
             0, group, torch.arange(batch_size), reduce="amin"
         )
         keep = first[first < batch_size]
         scene, row = scene[keep], row[keep]
-        longest = int(length[row].max())
-        at, scene = row.to(table.device), scene.to(images.device)
-        return Pairs(images[scene].float() / 255, table[at, :longest].long(), length[row])
+        longest = int(lengths[row].max())
+        pictures = shifted(images[scene.to(images.device)].float() / 255, generator)
+        return Pairs(pictures, table[row.to(table.device), :longest].long(), lengths[row])
 
     return batch
+
+
+def shifted(
+    images: Float[Tensor, "batch 3 size size"], generator: torch.Generator, most: int = 5
+) -> Float[Tensor, "batch 3 size size"]:
+    """All images of a batch, up to `most` pixels to a side and up or down, the border drawn out.
+
+    What is where stays true, and no pixel is where it was: a tower can't learn the pictures by heart.
+    """
+    down, right = torch.randint(2 * most + 1, (2,), generator=generator).tolist()
+    size = images.shape[-1]
+    wider = F.pad(images, (most, most, most, most), mode="replicate")
+    return wider[..., down : down + size, right : right + size]
 
 
 # ---- The language model: text alone ----
@@ -133,7 +164,7 @@ class Conversations(NamedTuple):
 def conversation_batches(
     images: UInt8[Tensor, "n 3 size size"],
     scene: Int[Tensor, " texts"],
-    conversations: Sequence[Sequence[int]],
+    conversations: "Table",
     tokenizer: Tokenizer,
     batch_size: int,
     *,
@@ -142,17 +173,13 @@ def conversation_batches(
     """Random conversations.
 
     Args:
-        scene: which picture each is about.
-        conversations: their token ids.
+        images: as bytes; or what a frozen tower made of them, as floats.
+        scene: which picture each conversation is about.
+        conversations: their tokens.
         text: batches of text alone that go with each (`text_batches`), or None.
     """
     pad = tokenizer.specials[PAD]
-    lengths = torch.tensor([len(ids) for ids in conversations])
-    table = pad_sequence(
-        [torch.tensor(ids, dtype=torch.int16) for ids in conversations],
-        batch_first=True,
-        padding_value=pad,
-    ).to(images.device)
+    table, lengths = conversations.ids.to(images.device), conversations.lengths
     scene = scene.to(images.device)
     marks = tokenizer.specials[ASSISTANT], tokenizer.specials[END]
 
@@ -162,8 +189,9 @@ def conversation_batches(
         row = row.to(images.device)
         ids = table[row, :longest].long()
         labels = answer_labels(ids, *marks).masked_fill(ids == pad, IGNORED)
+        pictures = images[scene[row]].float()
         beside = None if text is None else text(step, generator)[0]
-        return Conversations(images[scene[row]].float() / 255, ids, labels, beside)
+        return Conversations(pictures / 255 if images.dtype == torch.uint8 else pictures, ids, labels, beside)
 
     return batch
 
@@ -195,7 +223,7 @@ class EpisodeMaker:
     made-up word for a name, drawn anew for each episode: who reads on can only know it from the examples.
 
     Args:
-        images: pictures of one thing each.
+        images: pictures of one thing each, as bytes; or what a frozen tower made of them, as floats.
         kind: which thing, an index into `names`.
         nicknames: made-up words to draw from.
         most: pictures in an episode, at most.
@@ -234,30 +262,39 @@ class EpisodeMaker:
             pictures, rows, labels = [], [], []
             for _ in range(batch_size):
                 some = rng.sample(range(len(self.pictures)), rng.randint(2, 5))
-                words = [self.names[i] for i in some]
+                words, known = [self.names[i] for i in some], True
                 if rng.random() < 0.5:
-                    words = rng.sample(self.nicknames, len(some))
+                    words, known = rng.sample(self.nicknames, len(some)), False
                 shown = [rng.randrange(len(some)) for _ in range(n)]
                 pictures.append([rng.choice(self.pictures[some[i]]) for i in shown])
-                ids, label = self.write([words[i] for i in shown])
+                ids, label = self.write([words[i] for i in shown], known=known)
                 rows.append(ids)
                 labels.append(label)
             device = self.images.device
-            images = self.images[torch.tensor(pictures, device=device)].float() / 255
+            images = self.images[torch.tensor(pictures, device=device)].float()
+            if self.images.dtype == torch.uint8:
+                images = images / 255
             ids = pad_sequence(rows, batch_first=True, padding_value=self.pad_id)
             targets = pad_sequence(labels, batch_first=True, padding_value=IGNORED)
             return Episodes(images, ids, targets)
 
         return batch
 
-    def write(self, words: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """An episode's tokens, and the labels: names, and the end of each chunk."""
+    def write(self, words: Sequence[Sequence[int]], *, known: bool) -> tuple[Tensor, Tensor]:
+        """An episode's tokens, and the labels: names, and the end of each chunk.
+
+        Args:
+            known: whether the names can be known beforehand.  Else each counts from its second time on: nobody
+                could guess the first.
+        """
         ids: list[int] = []
         labels: list[int] = []
+        told = set(map(tuple, words)) if known else set()
         for word in words:
-            before = [self.image_id, *self.prefix]
-            ids += [*before, *word, self.eoc_id]
-            labels += [*[IGNORED] * len(before), *word, self.eoc_id]
+            before, name = [self.image_id, *self.prefix], [*word, self.eoc_id]
+            ids += [*before, *name]
+            labels += [IGNORED] * len(before) + (name if tuple(word) in told else [IGNORED] * len(name))
+            told.add(tuple(word))
         return torch.tensor(ids), torch.tensor(labels)
 
 

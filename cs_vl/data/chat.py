@@ -17,7 +17,9 @@ from cs_vl.data.bpe import END
 from cs_vl.exercise import exercise
 
 IMAGE, EOC, USER, ASSISTANT = "<image>", "<eoc>", "<user>", "<assistant>"
-IGNORE = -100  # the label of what is not learned; `torch.nn.functional.cross_entropy` leaves it out by default
+IGNORE = (
+    -100
+)  # the label of what is not learned; `torch.nn.functional.cross_entropy` leaves it out by default
 
 
 def chat(turns: Sequence[tuple[str, str | None]], image: bool = True) -> str:
@@ -32,7 +34,9 @@ def chat(turns: Sequence[tuple[str, str | None]], image: bool = True) -> str:
     '<user><image>What is this?<assistant>a fox<|endoftext|><user>How many?<assistant>'
     """
     if isinstance(turns, str) or not turns or any(answer is None for _, answer in turns[:-1]):
-        raise ValueError(f"turns should be (question, answer) pairs, only the last may be open; got {turns!r}")
+        raise ValueError(
+            f"turns should be (question, answer) pairs, only the last may be open; got {turns!r}"
+        )
     text = "".join(
         f"{USER}{question}{ASSISTANT}" + ("" if answer is None else f"{answer}{END}")
         for question, answer in turns

@@ -105,9 +105,7 @@ NICKNAMES = _nicknames()  # those of "test" stand in no text that a model is tra
 # ---- Documents ----
 
 
-def world_documents(
-    world: World, *, seed: int, n: int, kinds: Sequence[str] | None = None
-) -> list[str]:
+def world_documents(world: World, *, seed: int, n: int, kinds: Sequence[str] | None = None) -> list[str]:
     """n documents, in the proportions of `DOCUMENTS`.  The same arguments give the same documents.
 
     Those of the chat template end with `<|endoftext|>`, the others are plain text without it.  None has more

@@ -136,7 +136,9 @@ class WordNet:
         for number, offset in enumerate(self.senses.get(name, []), start=1):
             if kind in self.hypernyms(offset):
                 return number
-        raise ValueError(f"WordNet knows no {name!r} that is a kind of {kind}: choose another kind, or BY_HAND")
+        raise ValueError(
+            f"WordNet knows no {name!r} that is a kind of {kind}: choose another kind, or BY_HAND"
+        )
 
     def gloss(self, name: str, number: int) -> str:
         return self.synset(self.senses[name][number - 1])[2].strip()

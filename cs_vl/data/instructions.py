@@ -1,9 +1,9 @@
 """Instruction data: conversations about pictures, made by a teacher that reads what is in them but sees none.
 
-LLaVA (Liu et al. 2023, sec. 3) shows GPT-4, which cannot see, an image's captions and boxes, and asks it to write
-three kinds of data: conversation, detailed description, complex reasoning.  Here a `SceneGraph` is what the
-teacher reads, and a rule, `scene_instructions`, stands in for GPT-4: whoever has the real one puts it behind
-`Teacher`.  To the paper's three kinds come questions that need knowledge which no picture shows.
+LLaVA (Liu et al. 2023, sec. 3) shows GPT-4, which cannot see, an image's captions and boxes, and asks it to
+write three kinds of data: conversation, detailed description, complex reasoning.  Here a `SceneGraph` is what
+the teacher reads, and a rule, `scene_instructions`, stands in for GPT-4: whoever has the real one puts it
+behind `Teacher`.  To the paper's three kinds come questions that need knowledge which no picture shows.
 
 - `make_instructions` makes training data: a few examples a scene, answers balanced;
 - `evaluation_questions` and `knowledge_questions` ask about other scenes, so that words alone do not help.
@@ -82,18 +82,19 @@ def scene_instructions(
 
         "conversation":
 
-        - for each name in the scene ("Is there a fox?", "yes"), for each absent one ("Is there an owl?", "no");
+        - for each name to be seen ("Is there a fox?", "yes"), for each absent one ("Is there an owl?", "no");
         - ("How many things are there?", "three"), and for each name ("How many foxes are there?", "two");
-        - for each two things with unique names, either of them first, and each relation: ("Is the fox left of
-          the owl?", "yes") where it is, and "no" where the owl is left of the fox;
-        - for each thing with a unique name and each relation ("What is left of the fox?", "an owl"), where only
-          one thing has its centre on that side at all, and that one by more than the margin.  (The
+        - for each two things with unique names, either of them first, and each relation: ("Is the fox left
+          of the owl?", "yes") where it is, and "no" where the owl is left of the fox;
+        - for each thing with a unique name and each relation ("What is left of the fox?", "an owl"), where
+          only one thing has its centre on that side at all, and that one by more than the margin.  (The
           *answer's* name need not be unique.)
 
-        "description": one pair, of "Describe the picture." and a text of one or more sentences, a blank between
-        them.  The first gives the amount of each name, in the order in which names first occur: "Two owls, a fox
-        and a bus."  Then take the things with unique names from left to right, by x; of each and the
-        next say "The fox is left of the bus."; if x does not tell, "above" or "below"; if neither does, nothing.
+        "description": one pair, of "Describe the picture." and a text of one or more sentences, a blank
+        between them.  The first gives the amount of each name, in the order in which names first occur: "Two
+        owls, a fox and a bus."  Then take the things with unique names from left to right, by x; of each and
+        the next say "The fox is left of the bus."; if x does not tell, "above" or "below"; if neither does,
+        nothing.
 
         "reasoning": for each two names, either of them first, ("Are there more foxes than owls?", "There are
         two foxes and an owl, so the answer is yes."), amounts in the question's order, "There is" where
@@ -171,7 +172,7 @@ class RuleTeacher:
 
 
 def naming_questions(graph: SceneGraph, margin: float = MARGIN) -> list[tuple[str, str]]:
-    """ "What is this?" of a single thing; of several "What is the thing on the left?", where one is plainly so."""
+    """ "What is this?" of a single thing; of several "What is the thing on the left?", where it is plain."""
     if len(graph.objects) == 1:
         return [("What is this?", a(graph.objects[0]))]
     asked = []
@@ -217,8 +218,8 @@ def make_instructions(
     """`per_scene` examples a scene (fewer, where a scene has not that much to say), scene by scene.
 
     The kinds are equally frequent as far as scenes allow: "reasoning" needs two names, "knowledge", "choice"
-    and "direct" a picture of a single taught thing.  Of the answers that a question of a family may have, the one
-    given least often so far is asked for.
+    and "direct" a picture of a single taught thing.  Of the answers that a question of a family may have, the
+    one given least often so far is asked for.
 
     Args:
         seed: of all that is drawn; torch's and Python's global streams are not touched.
@@ -267,7 +268,7 @@ def _absent(world: World, graph: SceneGraph, rng: random.Random, n: int = 3) -> 
 def _of_facts(
     world: World, graph: SceneGraph, taught: bool, rng: random.Random
 ) -> dict[str, list[tuple[str, str]]]:
-    """For "knowledge", "choice" and "direct" a question a fact, of a picture of one thing that is (not) taught."""
+    """For "knowledge", "choice" and "direct" a question a fact, about a picture of one thing (not) taught."""
     if len(graph.objects) != 1 or world.taught[i := world.index(graph.objects[0])] != taught:
         return {}
     facts = [fact for fact in KNOWLEDGE if fact_value(world, i, fact)]

@@ -5,10 +5,10 @@ Seven kinds of them, mixed in the proportions of `DOCUMENTS`:
 - "scene": what is where in a scene that nobody has drawn, as captions, relations and questions;
 - "fact": statements of what `World` holds of one thing, of all things, taught or not;
 - "ask": the same facts as questions and answers, in the chat template, without a picture;
-- "seen": the same of "this", after words that say what this is, in the form that questions about pictures have;
+- "seen": the same of "this", after words that say what this is, as questions about pictures will be;
 - "count" and "compare": numbers of things, and which are more;
-- "nickname": things get made-up names, and keep them to the end of the document.  Who has learned to look back
-  for a name in these can use one that it was never trained on: Flamingo's examples in context need that.
+- "nickname": things get made-up names, and keep them to the end of the document.  Who has learned there to
+  look back for a name can use one that it was never trained on: Flamingo's examples in context need that.
 
 A fact's clause ("a fox is a kind of canine") reads the same here as in the answers about pictures
 (`cs_vl.data.instructions`), so that a model that sees a fox can go on with what it has read.
@@ -103,6 +103,21 @@ NICKNAMES = _nicknames()  # those of "test" stand in no text that a model is tra
 
 
 # ---- Documents ----
+
+
+def text_questions(world: World, fact: str = "kind") -> list[tuple[str, str]]:
+    """What the language model should know by words alone: a question and its answer for each thing.
+
+    Things without the fact (a few have no keyword) are left out.
+
+    Args:
+        fact: one of `ASKED`.
+    """
+    return [
+        (ASKED[fact][0].format(a(name), name), sentence(CLAUSES[fact](world, i)))
+        for i, name in enumerate(world.names)
+        if fact != "keyword" or world.keywords[i]
+    ]
 
 
 def world_documents(world: World, *, seed: int, n: int, kinds: Sequence[str] | None = None) -> list[str]:

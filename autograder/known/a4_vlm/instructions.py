@@ -1,7 +1,7 @@
 """Known answers: instruction data from a scene graph."""
 
 from collections import Counter
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def with_a_matrix(graph, absent=(), margin=0.1):
     text = join(list(amounts.values()))
     text = text[:1].upper() + text[1:] + "."
     row = [i for i in np.argsort(centres[:, 0]) if only[i]]
-    for i, j in zip(row[:-1], row[1:], strict=True):
+    for i, j in pairwise(row):
         if holds[i, j].any():
             text += f" The {graph.objects[i]} is {words[holds[i, j].argmax()]} the {graph.objects[j]}."
 
@@ -239,7 +239,7 @@ def instruct(
     text = text[0].upper() + text[1:] if capital else text
     row = [i for i in things if not describe_unique or objects.count(objects[i]) == 1]
     row = order(row, centres) if order else sorted(row, key=lambda i: centres[i])
-    for i, j in neighbours(row) if neighbours else zip(row, row[1:], strict=False):
+    for i, j in neighbours(row) if neighbours else pairwise(row):
         holds = relations(centres[i], centres[j], margin)
         if holds:
             text += f" The {objects[i]} is {holds[0]} the {objects[j]}."
@@ -460,7 +460,7 @@ wrong(
 wrong(
     "first_pair_only",
     "Your description stops after two things: go on to the last one.",
-    neighbours=lambda row: zip(row[:1], row[1:2], strict=False),
+    neighbours=lambda row: pairwise(row[:2]),
 )
 wrong("as_many_is_more", "You answered yes where there are as many: more means more.",
       more=lambda m, n: m >= n)  # fmt: skip

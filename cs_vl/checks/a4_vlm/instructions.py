@@ -1,7 +1,7 @@
 """Checks of instruction data: what a teacher asks of a scene graph, and what it answers.
 
-Lists are compared in any order, and blanks for one.  A scene's things lie on a lattice, so that no distance is
-near the margin by accident; one stage puts some exactly at the margin, in numbers without rounding.
+Lists are compared in any order, several blanks as one.  A scene's things lie on a lattice, so that no
+distance is near the margin by accident; one stage puts some exactly there, in numbers without rounding.
 """
 
 import re
@@ -18,8 +18,8 @@ STEP = 1 / 32  # of the lattice: 3 steps are within a margin of 0.1, 4 beyond it
 def scene(rng, pattern, width=26, margin=0.1):
     """A case with things of a pattern such as "abac": equal letters have equal names.
 
-    Every thing has a column and a row to itself, in a square `width` steps wide: the narrower, the more things
-    are within the margin of one another.
+    Every thing has a column and a row to itself, in a square `width` steps wide: the narrower, the more
+    things are within the margin of one another.
     """
     names = [str(name) for name in rng.choice(NAMES, len(set(pattern)) + 2, replace=False)]
     letters = sorted(set(pattern))
@@ -146,7 +146,7 @@ SCENE_INSTRUCTIONS = Exercise(
             cases=3,
             probe=conversation(r"Is the "),
             needs=NEEDS,
-            hint="Only of things whose names are unique, and only where one is beyond the other by the margin.",
+            hint="Only of things with unique names, and only where one is beyond the other by the margin.",
         ),
         Stage(
             name="what is there",
@@ -188,7 +188,7 @@ SCENE_INSTRUCTIONS = Exercise(
             case=at_the_margin,
             cases=3,
             probe=everything,
-            hint="The margin is 0.125 here, some things are exactly so far apart, and an absent name is to be seen.",
+            hint="The margin is 0.125, some things are exactly so far apart, an absent name is to be seen.",
         ),
         Stage(
             name="a single thing",

@@ -7,8 +7,8 @@
     match: a fox and a bus              ->  no
 
 Question answering, captioning, finding a thing, naming a region, matching a text with a picture: each had a
-head of its own, and a loss.  Written like this they are one data format.  A region is one of a picture's boxes,
-which VL-T5 gets from a detector together with the picture; here `SceneGraph.boxes`, counted from 1.
+head of its own, and a loss.  Written like this they are one data format.  A region is one of a picture's
+boxes, which VL-T5 gets from a detector together with the picture; here `SceneGraph.boxes`, counted from 1.
 """
 
 import random

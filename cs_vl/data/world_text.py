@@ -95,7 +95,9 @@ def _nicknames() -> dict[str, tuple[str, ...]]:
     words: dict[str, None] = {}
     while len(words) < 240:
         first, second = rng.choice(starts) + rng.choice(vowels), rng.choice(starts) + rng.choice(vowels)
-        words[first + second + rng.choice(ends)] = None
+        word = first + second + rng.choice(ends)
+        if word not in ("wide", "bane"):  # these are words
+            words[word] = None
     return {"train": tuple(words)[:200], "test": tuple(words)[200:]}
 
 
@@ -264,22 +266,22 @@ def _compare(world: World, rng: random.Random) -> str:
 
 def _nickname(world: World, rng: random.Random) -> str:
     """A few things get nicknames; then some of them come up again, under the same ones."""
-    things = rng.sample(world.names, rng.randint(2, 4))
-    called = dict(zip(things, rng.sample(NICKNAMES["train"], len(things)), strict=True))
-    told = [*things, *rng.choices(things, k=rng.randint(1, 5 - len(things)))]
     form = rng.randrange(4)
+    most, length = {0: (3, 4), 1: (4, 7), 2: (2, 3), 3: (3, 3)}[form]  # things, and sentences
+    things = rng.sample(world.names, rng.randint(2, most))
+    called = dict(zip(things, rng.sample(NICKNAMES["train"], len(things)), strict=True))
+    again = rng.choices(things, k=rng.randint(1, max(1, length - len(things))))
     if form == 0:
-        return " ".join(f"the {thing} is called {called[thing]}." for thing in told)
+        return " ".join(f"the {thing} is called {called[thing]}." for thing in [*things, *again])
     if form == 1:
-        return " ".join(f"{thing}: {called[thing]}." for thing in told)
+        return " ".join(f"{thing}: {called[thing]}." for thing in [*things, *again])
     if form == 2:
-        turns = [("What is this?", f"{a(thing)}, {called[thing]}") for thing in told]
+        turns = [("What is this?", f"{a(thing)}, {called[thing]}") for thing in [*things, *again]]
         return chat(turns, image=False)
     story = " ".join(f"the {thing} is called {called[thing]}." for thing in things)
-    thing = rng.choice(things)
     if rng.random() < 0.5:
-        return chat([(f"{story} What is the {thing} called?", called[thing])], image=False)
-    return chat([(f"{story} Which one is {called[thing]}?", f"the {thing}")], image=False)
+        return chat([(f"{story} What is the {again[0]} called?", called[again[0]])], image=False)
+    return chat([(f"{story} Which one is {called[again[0]]}?", f"the {again[0]}")], image=False)
 
 
 def amount(n: int, thing: str) -> str:

@@ -157,6 +157,8 @@ def first_clause(gloss: str) -> str:
     gloss = re.sub(r"\s+", " ", re.split(r'[;:"]', gloss)[0]).strip()
     main = re.split(r",| (?:having|that|who|whose|which|noted|typically|usually) ", gloss)[0]
     main = re.sub(r"( (?:and|but|with|or))+$", "", main)
+    if len(main.split()) < 2:
+        main = gloss.split(" and ")[0]
     return main if len(gloss.split()) > LONG and len(main.split()) > 2 else gloss
 
 

@@ -215,7 +215,7 @@ def test_a_teacher_can_be_put_in(world, scenes):
     class Teacher:
         def instruct(self, graph, absent):
             assert absent and not set(absent) & set(graph.objects)
-            return {"description": [("Describe it.", " ".join(graph.objects))]}
+            return {"description": [("What do you see?", " ".join(graph.objects))]}
 
     made = make_instructions(world, scenes[:9], seed=0, teacher=Teacher(), kinds=("description",))
     assert [e.turns[0][1] for e in made] == [" ".join(graph.objects) for graph in scene_graphs(scenes[:9])]
@@ -237,7 +237,7 @@ def test_examples_are_short(examples):
 
 def test_facts_of_untaught_things_stand_in_the_text_only(world):
     """The phrases of their facts are in what the language model reads, and nowhere beside a picture."""
-    scenes = make_world_scenes(6000, seed=23, size=16)
+    scenes = make_world_scenes(4000, seed=23, size=16)
     kinds = [("knowledge", "choice", "direct"), KINDS]
     made = [make_instructions(world, scenes, seed=seed, per_scene=6, kinds=k) for seed, k in enumerate(kinds)]
     paired = [chat(example.turns) for part in made for example in part]
@@ -342,8 +342,7 @@ def test_final_answers():
     assert final_answer("This is a fox, and a fox is a kind of canine. The answer is (b).") == "b"
     assert final_answer("There are two foxes and an owl, so the answer is yes.") == "yes"
     assert final_answer("a fox") == "a fox"
-    with pytest.raises(ValueError, match="no family"):
-        family_of("Why?")
+    assert family_of("Why?") == "other"
 
 
 # ---- Formats ----

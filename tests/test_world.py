@@ -1,7 +1,12 @@
 """The world of things with facts: what is in it, its scenes, its text and its vocabulary."""
 
+import importlib.util
+import json
+import random
+import re
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -189,8 +194,6 @@ def test_every_fact_of_every_thing_is_told(world, documents):
 
 def test_documents_say_nothing_wrong(world, documents):
     """Read back by their words: kinds, letters, sums and comparisons."""
-    import re
-
     numbers = ("zero", "one", "two", "three", "four", "five", "six")
     kinds = {f"{name}": kind for name, kind in zip(world.names, world.kinds, strict=True)}
     checked = Counter()
@@ -255,8 +258,6 @@ def test_questions_by_words_alone(world):
 
 
 def test_a_choice_has_one_right_answer(world):
-    import random
-
     rng, fox = random.Random(0), world.index("fox")
     for fact in KNOWLEDGE:
         for _ in range(30):
@@ -294,3 +295,80 @@ def test_the_cache_encodes_documents_as_the_tokenizer_does(documents):
     assert encode_all(tokenizer, documents[:200]) == [tokenizer.encode(text) for text in documents[:200]]
     plain = Tokenizer(tokenizer.merges, ())
     assert encode_all(plain, ["a fox <pad>"]) == [plain.encode("a fox <pad>")]
+
+
+# ---- The script that wrote the facts ----
+
+FOLDER = Path(__file__).parents[1] / "data/world"
+
+
+@pytest.fixture(scope="module")
+def build():
+    spec = importlib.util.spec_from_file_location("build_world", FOLDER / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_glosses_are_shortened(build):
+    assert build.first_clause('(Islam) a place of worship; "to the mosque"') == "a place of worship"
+    assert build.first_clause("flown in wind (at a string)") == "flown in wind"
+    long = "large bird of the south having very long legs and a very long bent bill and pink feathers"
+    assert build.first_clause(long) == "large bird of the south"
+    assert build.first_clause("decapod " + long[24:]).startswith("decapod")
+    kept = "a hand tool that is used to hold or twist a nut"
+    assert build.first_clause(kept) == kept
+
+
+def test_the_committed_facts_are_what_the_script_chooses(build, world):
+    kinds = {kind: names.split(", ") for kind, names in build.KINDS.items()}
+    assert {name: kind for kind, names in kinds.items() for name in names} == dict(
+        zip(world.names, world.kinds, strict=True)
+    )
+    taught = {name for name, each in zip(world.names, world.taught, strict=True) if each}
+    assert build.choose_taught(kinds, build.SEED) == taught
+    assert build.choose_taught(kinds, build.SEED + 1) != taught
+    emoji = load_emoji(styles=())
+    spread = Counter(word for words in emoji.keywords for word in words)
+    for name, kind, words in zip(world.names, world.kinds, world.keywords, strict=True):
+        assert build.keywords(emoji, name, kind, set(world.names), spread) == list(words)
+    stored = json.loads((FOLDER / "facts.json").read_text("utf-8"))
+    assert stored["seed"] == build.SEED
+    assert all(re.fullmatch(r"[a-z -]+#\d", row["wordnet"]) for row in stored["concepts"])
+
+
+def test_wordnet_is_read(build, tmp_path):
+    """A dictionary of four nouns in WordNet's format; a fox is an animal in its second sense."""
+    lines, starts = ["  1 licence"], {}
+    entries = [
+        ("animal", [], "a living thing"),
+        ("canine", ["animal"], "a fox or a dog"),
+        ("sly person", [], 'a person; "the old fox"'),
+        ("fox", ["canine"], "alert mammal; runs"),
+    ]
+    for name, above, gloss in entries:
+        start = sum(len(line) + 1 for line in lines)
+        starts[name] = f"{start:08d}"
+        pointers = "".join(f" @ {starts[other]} n 0000" for other in above)
+        word = name.replace(" ", "_")
+        lines.append(f"{start:08d} 05 n 01 {word} 0 {len(above):03d}{pointers} | {gloss}  ")
+    (tmp_path / "data.noun").write_text("\n".join(lines) + "\n")
+    (tmp_path / "index.noun").write_text(
+        f"  1 licence\nfox n 2 1 @ 2 0 {starts['sly person']} {starts['fox']}  \n"
+        f"canine n 1 1 @ 1 0 {starts['canine']}  \n"
+    )
+    wordnet = build.WordNet(tmp_path)
+    assert wordnet.sense("fox", "animal") == wordnet.sense("fox", "canine") == 2
+    assert (
+        wordnet.gloss("fox", 1) == 'a person; "the old fox"'
+        and wordnet.gloss("fox", 2) == "alert mammal; runs"
+    )
+    for name, kind in (("fox", "fruit"), ("owl", "animal")):
+        with pytest.raises(ValueError, match="WordNet knows no"):
+            wordnet.sense(name, kind)
+
+
+def test_the_licences_lie_beside():
+    text = (FOLDER / "LICENSE").read_text("utf-8")
+    for part in ("WordNet 3.0 Copyright 2006 by Princeton University", "UNICODE LICENSE", "facts.json"):
+        assert part.lower() in text.lower(), part

@@ -24,7 +24,7 @@ def left_pad(
     return ids.reshape(len(texts), longest).long(), torch.arange(longest) >= behind[:, None]
 
 
-@torch.no_grad()
+@torch.inference_mode()  # as no_grad, with less to note down for each of many small steps
 def generate(
     lm: Decoder,
     ids: Int[Tensor, "batch length"] | None = None,
@@ -85,4 +85,5 @@ def generate(
         ids, embeds = new[:, None], None
         if real is not None:
             real = torch.cat([real, torch.ones_like(real[:, :1])], dim=1)
-    return torch.stack(written, dim=1) if written else torch.empty(batch, 0, dtype=torch.long)
+    with torch.inference_mode(False):  # what comes out may be trained on
+        return torch.stack(written, dim=1) if written else torch.empty(batch, 0, dtype=torch.long)

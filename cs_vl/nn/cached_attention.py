@@ -80,15 +80,14 @@ class CachedAttention(nn.Module):
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
         if self.rotary_base is not None:
-            q = rotary_embed(q, positions, self.rotary_base)
-            k = rotary_embed(k, positions, self.rotary_base)
+            # Both by the same angles: in one go.
+            both = rotary_embed(torch.cat([q, k], dim=1), positions, self.rotary_base)
+            q, k = both.split([self.heads, self.kv_heads], dim=1)
         if cache is not None:
             k, v = cache.append(k, v)
-        if mask is None:
-            new, keys = q.shape[2], k.shape[2]
+        new, keys = q.shape[2], k.shape[2]
+        if mask is None and new > 1:  # one token alone sees all that is there
             mask = torch.ones(new, keys, dtype=torch.bool, device=x.device).tril(keys - new)
-        k = k.repeat_interleave(self.heads // self.kv_heads, dim=1)
-        v = v.repeat_interleave(self.heads // self.kv_heads, dim=1)
-        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
         return self.out_proj(heads.transpose(1, 2).flatten(2))
         ### END SOLUTION

@@ -31,7 +31,7 @@ def rotary_embed(
     """
     ### BEGIN SOLUTION
     half = x.shape[-1] // 2
-    frequency = base ** (-torch.arange(half, device=x.device) / half)
+    frequency = torch.logspace(0, 1 / half - 1, half, base=base, device=x.device)  # base^(-j / half)
     angle = positions[..., None] * frequency  # (length, half), or (batch, length, half)
     if positions.ndim == 2:
         angle = angle[:, None]  # the same for all heads

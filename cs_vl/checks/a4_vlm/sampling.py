@@ -135,7 +135,7 @@ NEXT_TOKEN_PROBABILITIES = Exercise(
             points=2,
             case=top_p_case,
             probe=probabilities,
-            hint="Add up from the likeliest token on until top_p is reached; the one that reaches it stays, too.",
+            hint="Add up from the likeliest token on until top_p is reached; the one that reaches it stays.",
         ),
         Stage(
             name="all three",
@@ -151,7 +151,7 @@ NEXT_TOKEN_PROBABILITIES = Exercise(
             case=top_k_case,
             probe=limits,
             needs=("top-k", "top-p"),
-            hint="Where top_k or top_p lets all pass, all stay; one always does; and logits may be of any size.",
+            hint="Where top_k or top_p lets all pass, all stay; one always does. Logits may be of any size.",
         ),
     ),
 )

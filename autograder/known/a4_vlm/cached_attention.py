@@ -543,7 +543,8 @@ class PositionsOfTheFirstText(Mistaken):
 )
 class RotatesBeforeSplitting(Mistaken):
     def rotate(self, q, k, v, positions, cache):
-        return tuple(self.split(self.turn(self.merge(y)[:, None], positions)[:, 0]) for y in (q, k)) + (v,)
+        q, k = (self.split(self.turn(self.merge(y)[:, None], positions)[:, 0]) for y in (q, k))
+        return q, k, v
 
 
 # the cache

@@ -93,7 +93,7 @@ RMS_NORM_BACKWARD = Exercise(
             points=2.5,
             case=tokens(x=(4,), backward=True),
             probe=only(gradients, "gradient of x"),
-            hint="x_i acts on every y_j of its token: directly (i = j), and through the root of the mean square.",
+            hint="x_i acts on every y_j of its token: directly (i = j), and through the root.",
         ),
         Stage(
             name="any leading dimensions",

@@ -103,8 +103,8 @@ ROTARY_EMBED = Exercise(
             atol=TURNED,
             case=in_order,
             probe=value,
-            hint="Position 0 changes nothing; at position 1 the first pair, numbers 0 and head_dim / 2, turns "
-            "by 1 radian.",
+            hint="Position 0 changes nothing; at position 1 the first pair, numbers 0 and head_dim / 2, "
+            "turns by 1 radian.",
         ),
         Stage(
             name="positions in no order",

@@ -88,8 +88,9 @@ class CachedAttention(nn.Module):
         if mask is None:
             new, keys = q.shape[2], k.shape[2]
             mask = x.new_ones(new, keys).tril(keys - new).bool()
-        k = k.repeat_interleave(self.heads // self.kv_heads, dim=1)
-        v = v.repeat_interleave(self.heads // self.kv_heads, dim=1)
+        # (batch, kv_heads, keys, head_dim) -> (batch, heads, keys, head_dim); no copy where each serves one
+        share = self.heads // self.kv_heads
+        k, v = (y[:, :, None].expand(-1, -1, share, -1, -1).flatten(1, 2) for y in (k, v))
         heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out_proj(heads.transpose(1, 2).flatten(2))
         ### END SOLUTION

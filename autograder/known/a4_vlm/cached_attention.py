@@ -234,12 +234,33 @@ class CausalFromTheFirstKey(Mistaken):
 
 @mistake(
     CACHED,
-    "With a cache your new tokens see one another, those after them, too: one token at a time has nothing ahead, "
-    "several have.",
+    "Your causal mask is right for one new token; where several go on from a cache it counts from the first key (as "
+    "is_causal does), but the new tokens are the *last* of the keys.",
 )
-class NotCausalWithACache(Mistaken):
+class CausalFromTheFirstKeyForSeveral(Mistaken):
+    def causal(self, new, keys):
+        return torch.ones(new, keys).tril(keys if new == 1 else 0).bool()
+
+
+@mistake(
+    CACHED,
+    "Where there are old tokens your new ones see one another, those after them, too: one at a time has nothing "
+    "ahead, several have.",
+)
+class NotCausalAfterOldTokens(Mistaken):
     def causal(self, new, keys):
         return super().causal(new, keys) | (keys > new)
+
+
+@mistake(
+    CACHED,
+    "With a cache, even an empty one, your tokens see those after them: without a mask it is causal there, too.",
+)
+class NotCausalWithACache(Mistaken):
+    def forward(self, x, positions, mask=None, cache=None):
+        if mask is None and cache is not None:
+            mask = torch.ones(x.shape[1], cache.length + x.shape[1]).bool()
+        return super().forward(x, positions, mask, cache)
 
 
 @mistake(CACHED, "Without a mask your tokens see one token too many, the next one.")

@@ -59,7 +59,7 @@ def generate(
     """
     prompt = ids if ids is not None else embeds
     if prompt is None or prompt.shape[1] == 0:
-        raise ValueError("generate goes on from a prompt: give it ids or embeds of at least one token")
+        raise ValueError("generate needs ids or embeds to begin with, of at least one token")
     batch, length = prompt.shape[:2]
     if length + max_new_tokens > lm.context_length:
         raise ValueError(

@@ -17,6 +17,7 @@ some_texts = st.lists(st.lists(st.integers(1, VOCAB - 1), min_size=1, max_size=6
 def decoder(style: str, **options) -> Decoder:
     """A small one that does not repeat itself."""
     given = {"vocab_size": VOCAB, "context_length": 24, "dim": 24, "depth": 2, "heads": 6, "style": style}
+    torch.manual_seed(0)
     lm = perturbed(Decoder(**given | {"tied": False} | options))
     for p in lm.blocks.parameters():
         p.data *= 2
@@ -95,7 +96,7 @@ def test_the_hook_sees_the_prompt_then_one_token_at_a_time():
 
     def look(i: int, x: Tensor) -> Tensor:
         seen.append((i, tuple(x.shape)))
-        return x + 1 if i == 1 else x
+        return x.flip(-1) if i == 1 else x
 
     ids = torch.tensor([[3, 1, 4]])
     text = generate(lm, ids, max_new_tokens=3, before_block=look)
@@ -251,6 +252,13 @@ def test_top_p_on_what_top_k_left():
     assert torch.allclose(next_token_probabilities(logits, 1.0, 2, 0.55), torch.tensor([[1.0, 0, 0, 0]]))
     expected = torch.tensor([[4 / 7, 3 / 7, 0, 0]])
     assert torch.allclose(next_token_probabilities(logits, 1.0, None, 0.55), expected)
+
+
+@pytest.mark.parametrize("top_p", [1e-3, 1e-7, 1e-12])
+def test_the_likeliest_stays_however_small_top_p_is(top_p):
+    logits = torch.randn(40, 5000, generator=torch.Generator().manual_seed(0)) + 7 * torch.eye(40, 5000)
+    p = next_token_probabilities(logits, top_p=top_p)
+    assert torch.equal(p, torch.nn.functional.one_hot(logits.argmax(dim=1), 5000).float())
 
 
 def test_settings_that_change_nothing():

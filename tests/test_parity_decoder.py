@@ -54,6 +54,7 @@ each_pair = pytest.mark.parametrize("name", PAIRS)
 def pair(name: str, loud: bool = False) -> tuple[nn.Module, Decoder]:
     """The two models; `loud`: their blocks say so much that texts do not repeat one token, as a tied head would."""
     config, cls, convert, _ = PAIRS[name]
+    torch.manual_seed(0)
     hf = perturbed(cls(config))
     for part, p in hf.named_parameters() if loud else []:
         if ".layers." in part or ".h." in part:

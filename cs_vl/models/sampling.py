@@ -43,8 +43,8 @@ def next_token_probabilities(
         p[:, :-top_k] = 0
         p = p / p.sum(dim=1, keepdim=True)
     if top_p is not None:
-        # Not needed are the least likely ones: as many as add up to no more than 1 - top_p.
-        p[p.cumsum(dim=1) <= 1 - top_p] = 0
+        others = p[:, :-1]  # the likeliest always stays
+        others[others.cumsum(dim=1) <= 1 - top_p] = 0  # what is not needed to reach top_p
         p = p / p.sum(dim=1, keepdim=True)
     return torch.zeros_like(p).scatter(1, order, p)
     ### END SOLUTION

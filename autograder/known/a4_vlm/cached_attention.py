@@ -651,6 +651,15 @@ class AppendsValuesFirst(Mistaken):
 
 @mistake(
     CACHED,
+    "You handed values to `append` where it takes keys, and took keys back where it gives values: keys come first.",
+)
+class SwapsKeysAndValues(Mistaken):
+    def remember(self, k, v, cache):
+        return (k, v) if cache is None else cache.append(v, k)
+
+
+@mistake(
+    CACHED,
     "You look at all of the cache's room, filled or not: `append` returns what is filled.",
 )
 class LooksAtAllRoom(Mistaken):

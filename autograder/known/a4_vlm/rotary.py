@@ -182,6 +182,20 @@ def angles_for_neighbours(x, positions, base=10000.0):
 
 @mistake(
     ROTARY,
+    "You turn neighbours (-x1, x0, -x3, x2, ...), but your angles are those of halves: turn the halves, "
+    "cat([-second, first]).",
+)
+def turned_neighbours(x, positions, base=10000.0):
+    def turn(first, second, cos, sin):
+        x = side_by_side(first, second)
+        even, odd = neighbours(x)
+        return halves(x * torch.cat([cos, cos], -1) + interleave(-odd, even) * torch.cat([sin, sin], -1))
+
+    return rotate(x, positions, base, turn=turn)
+
+
+@mistake(
+    ROTARY,
     "You put the two halves back in the wrong order: the first half, first * cos - second * sin, comes first.",
 )
 def halves_swapped(x, positions, base=10000.0):
@@ -227,6 +241,17 @@ def two_minuses(x, positions, base=10000.0):
 def mirrored(x, positions, base=10000.0):
     def turn(first, second, cos, sin):
         return first * cos - second * sin, first * sin - second * cos
+
+    return rotate(x, positions, base, turn=turn)
+
+
+@mistake(
+    ROTARY,
+    "Your second half is first * cos + second * sin: cos and sin change places there, first * sin + second * cos.",
+)
+def same_factors_in_both_halves(x, positions, base=10000.0):
+    def turn(first, second, cos, sin):
+        return first * cos - second * sin, first * cos + second * sin
 
     return rotate(x, positions, base, turn=turn)
 

@@ -206,7 +206,7 @@ def set_phase(model: LLaVA, phase: int) -> None:
     if phase not in (1, 2):
         raise ValueError(f"LLaVA is trained in phase 1 and phase 2; got {phase!r}")
     ### BEGIN SOLUTION
-    model.visual.requires_grad_(False)
-    model.projector.requires_grad_(True)
-    model.lm.requires_grad_(phase == 2)
+    model.requires_grad_(False)
+    for part in {1: [model.projector], 2: [model.projector, model.lm]}[phase]:
+        part.requires_grad_(True)
     ### END SOLUTION

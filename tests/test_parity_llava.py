@@ -64,7 +64,9 @@ def pictures(images: int) -> torch.Tensor | None:
 
 def expand(ids: torch.Tensor, patches: int) -> torch.Tensor:
     """As transformers wants it: an <image> for each patch."""
-    rows = [[i for token in row for i in [token] * (patches if token == IMAGE else 1)] for row in ids.tolist()]
+    rows = [
+        [i for token in row for i in [token] * (patches if token == IMAGE else 1)] for row in ids.tolist()
+    ]
     return torch.tensor(rows)
 
 

@@ -68,12 +68,14 @@ def splice_images(
 ) -> tuple[Float[Tensor, "batch spliced dim"], Int[Tensor, "batch spliced"] | None]:
     """Put all patches of an image where its one `<image>` token stands (official code, `llava_arch.py`).
 
-    Text before and behind keeps its order; what stood at the `<image>` token itself is gone.
+    Text before and behind keeps its order; what stood at the `<image>` token itself is gone.  Nothing that is
+    given is changed.
 
     Args:
         ids: the tokens; every row has the same number of `<image>` tokens (0 is possible), wherever they are.
         text_embeds: the tokens' embeddings; those at `<image>` mean nothing.
-        image_features: the images in the order of reading: those of the first row, then those of the second.
+        image_features: the images in the order of reading: those of the first row, then those of the second;
+            (0, patches, dim) where no row has any.
         image_id: the id of `<image>`.
         labels: of the tokens, or None.
 

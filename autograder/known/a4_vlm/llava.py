@@ -608,16 +608,6 @@ wrong(
     pick=lambda features, row, k, per_row: features[0],
 )
 wrong(
-    "images_in_front",
-    "You put the images in front of the text; they stand where their <image> tokens do.",
-    places=lambda row, image_id: list(range(int((row == image_id).sum()))),
-)
-wrong(
-    "images_behind",
-    "You put the images behind the text; they stand where their <image> tokens do.",
-    places=lambda row, image_id: list(range(len(row) - int((row == image_id).sum()), len(row))),
-)
-wrong(
     "detached_features",
     "No gradient reaches the image features, so the projector never learns: leave out detach, .data and no_grad.",
     image=lambda features: features.detach(),
@@ -644,6 +634,32 @@ wrong(
     "You give the patches the label -1: the loss leaves out -100 only.",
     patch_labels=lambda labels, at, patches: labels.new_full((patches,), -1),
 )
+
+
+def moved(where):
+    """All images of a text together, the words without <image> around them."""
+
+    def splice(ids, text_embeds, image_features, image_id, labels=None):
+        images = image_features.reshape(len(ids), -1, image_features.shape[-1])
+        ignored = torch.full(images.shape[:2], IGNORED)
+
+        def rest(x):
+            return x[ids != image_id].unflatten(0, (len(ids), -1))
+
+        embeds = torch.cat(where(images, rest(text_embeds)), dim=1)
+        return embeds, None if labels is None else torch.cat(where(ignored, rest(labels)), dim=1)
+
+    return splice
+
+
+@mistake(SPLICE, "You put the images in front of the text; they stand where their <image> tokens do.")
+def images_in_front(*args):
+    return moved(lambda images, words: (images, words))(*args)
+
+
+@mistake(SPLICE, "You put the images behind the text; they stand where their <image> tokens do.")
+def images_behind(*args):
+    return moved(lambda images, words: (words, images))(*args)
 
 
 @mistake(SPLICE, "You take the places of the first text for all: each row has its images in its own places.")
@@ -1084,18 +1100,12 @@ def rows_run_on(ids, assistant_id, end_id):
 
 @mistake(
     LABELS,
-    "You pair the first end token of a row with the first <assistant>: an end that stands before it ends nothing.",
+    "You pair answers and end tokens by counting both: an end token that ends no answer upsets the count.",
 )
-def ends_paired_by_number(ids, assistant_id, end_id):
-    if ids.ndim > 1:
-        return torch.stack([ends_paired_by_number(row, assistant_id, end_id) for row in ids])
-    labels = torch.full_like(ids, IGNORED)
-    starts = (ids == assistant_id).nonzero().flatten().tolist()
-    ends = (ids == end_id).nonzero().flatten().tolist()
-    for k, start in enumerate(starts):
-        end = ends[k] if k < len(ends) else len(ids)
-        labels[start + 1 : end + 1] = ids[start + 1 : end + 1]
-    return labels
+def more_began_than_ended(ids, assistant_id, end_id):
+    starts, ends = ids == assistant_id, ids == end_id
+    open_before = (starts.cumsum(-1) - starts.long()) - (ends.cumsum(-1) - ends.long())
+    return torch.where(open_before > 0, ids, IGNORED)
 
 
 @mistake(
@@ -1297,6 +1307,13 @@ wrong_phase(
     "set each of the three parts to True or False.",
     projector=(None, None),
     lm=(None, None),
+)
+wrong_phase(
+    "inverted",
+    "You have it the other way round: requires_grad=True learns, requires_grad=False is frozen.",
+    visual=(True, True),
+    projector=(False, False),
+    lm=(True, False),
 )
 wrong_phase(
     "all_frozen_in_phase_1",

@@ -92,8 +92,11 @@ PLACES = {  # of the images in each of three texts: at the start, at the end, in
 }
 
 
-def splice_case(images, labels=False, dtype=torch.float32):
-    """`images`: in each text.  Labels are other numbers than ids, and <image> has one, too."""
+def splice_case(images, labels=False):
+    """`images`: in each text.  Labels are other numbers than ids, and <image> has one, too.
+
+    All is float32, gradients too: nothing is computed, so nothing is rounded.
+    """
 
     def case(rng):
         places = [PLACES[images][i] for i in rng.permutation(len(PLACES[images]))]
@@ -107,8 +110,8 @@ def splice_case(images, labels=False, dtype=torch.float32):
             given[row, list(here)] = VOCAB + row
         return {
             "ids": ids,
-            "text_embeds": normal(rng, *ids.shape, WIDTH, dtype=dtype),
-            "image_features": normal(rng, len(places) * images, PATCHES, WIDTH, dtype=dtype),
+            "text_embeds": normal(rng, *ids.shape, WIDTH),
+            "image_features": normal(rng, len(places) * images, PATCHES, WIDTH),
             "image_id": image_id,
             "labels": given if labels else None,
         }
@@ -181,7 +184,7 @@ SPLICE_IMAGES = Exercise(
             kind="gradient",
             points=1,
             cases=1,
-            case=splice_case(2, dtype=torch.float64),
+            case=splice_case(2),
             probe=splice_gradient,
             needs=("one image a text", "two images a text"),
             hint="Each feature learns, and each word's embedding; that at <image> gets exactly zero.",
@@ -243,6 +246,7 @@ def several_turns(script):
     return [
         script.turn(2, 3) + script.turn(1, 2) + script.turn(3, 1),
         script.turn(4, 2) + script.turn(2, 5),
+        script.turn(0, 3) + script.turn(3, 1),
     ]
 
 

@@ -208,7 +208,7 @@ def set_phase(model: LLaVA, phase: int) -> None:
     if phase not in (1, 2):
         raise ValueError(f"LLaVA is trained in phase 1 and phase 2; got {phase!r}")
     ### BEGIN SOLUTION
-    model.requires_grad_(False)
-    for part in {1: [model.projector], 2: [model.projector, model.lm]}[phase]:
-        part.requires_grad_(True)
+    learning = {1: ["projector"], 2: ["projector", "lm"]}[phase]
+    for name, part in model.named_children():
+        part.requires_grad_(name in learning)
     ### END SOLUTION

@@ -1,9 +1,9 @@
 """Instruction data: conversations about pictures, made by a teacher that reads what is in them but sees none.
 
-LLaVA (Liu et al. 2023, sec. 3) shows GPT-4, which cannot see, an image's captions and boxes, and asks it to write
-three kinds of data: conversation, detailed description, complex reasoning.  Here a `SceneGraph` is what the
-teacher reads, and a rule, `scene_instructions`, stands in for GPT-4: whoever has the real one puts it behind
-`Teacher`.  To the paper's three kinds come questions that need knowledge which no picture shows.
+LLaVA (Liu et al. 2023, sec. 3) shows GPT-4, which cannot see, an image's captions and boxes, and asks it to
+write three kinds of data: conversation, detailed description, complex reasoning.  Here a `SceneGraph` is what
+the teacher reads, and a rule, `scene_instructions`, stands in for GPT-4: whoever has the real one puts it
+behind `Teacher`.  To the paper's three kinds come questions that need knowledge which no picture shows.
 
 - `make_instructions` makes training data: a few examples a scene, answers balanced;
 - `evaluation_questions` and `knowledge_questions` ask about other scenes, so that words alone do not help.
@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise, permutations, product
 from typing import Protocol
 
 from cs_vl.data.captions import NUMBERS, a, join, plural
@@ -53,9 +54,7 @@ def scene_graphs(scenes: Scenes) -> list[SceneGraph]:
             tuple(tuple(at) for kind, at in zip(kinds, centre, strict=True) if kind >= 0),
             tuple(tuple(box) for kind, box in zip(kinds, around, strict=True) if kind >= 0),
         )
-        for kinds, centre, around in zip(
-            scenes.kind.tolist(), centres.tolist(), boxes.tolist(), strict=True
-        )
+        for kinds, centre, around in zip(scenes.kind.tolist(), centres.tolist(), boxes.tolist(), strict=True)
     ]
 
 
@@ -63,93 +62,90 @@ def scene_graphs(scenes: Scenes) -> list[SceneGraph]:
 def scene_instructions(
     graph: SceneGraph, absent: Sequence[str] = (), margin: float = 0.1
 ) -> dict[str, list[tuple[str, str]]]:
-    """All that a teacher can ask of a scene, and answer, from its graph alone (after Liu et al. 2023, sec. 3).
+    """All that a teacher can ask of a scene, and answer, from its graph alone (Liu et al. 2023, sec. 3).
 
-    Things lie left of, right of, above or below others (`RELATIONS`) by their centres, where these are *more* than
-    `margin` apart along that axis; y points down.  A name is *unique* where one thing only has it: no relation is
-    asked of, or said of, "the fox" where there are two.  The names of a scene are taken in the order of
-    their first occurrence, each once; so are pairs: (first, second), (first, third), ..., (second, third).
+    A thing is left of another, right of it, above or below it (`RELATIONS`) if its centre is, by *more* than
+    `margin` along that axis; remember that y points down.  Nearer than that is neither, and nobody is asked.
+    A name is *unique* if one thing only has it: "the fox" means nothing where there are two.
+    An *amount* is "a fox", "an owl", or "two foxes".
 
-    Given: `a("owl")` is "an owl", `plural("fox")` "foxes", `NUMBERS[2]` "two", `join` puts commas and "and"
-    between texts; an *amount* is "a fox", "two foxes".
+    Given: `a("owl")` is "an owl", `plural("fox")` "foxes", `NUMBERS[2]` "two"; `join` puts commas and "and".
 
     Args:
-        graph: one thing or more, six at most.
-        absent: names to ask for that are not to be seen.  One that is to be seen all the same is passed over.
+        graph: of a scene of one to six things.
+        absent: more names to ask for.  One that is to be seen after all is passed over.
         margin: a fraction of the canvas, as `graph.centres` are.
 
     Returns:
-        For each kind of data its (question, answer) pairs, in this order:
+        Under the keys "conversation", "description" and "reasoning" lists of (question, answer) pairs, in any
+        order, none of them twice.
 
         "conversation":
-        1. for each name ("Is there a fox?", "yes"); then for each absent name ("Is there an owl?", "no");
-        2. ("How many things are there?", "three"); then for each name ("How many foxes are there?", "two");
-        3. for each pair of things with unique names, and each relation in the order of `RELATIONS` that holds
-           between the first and the second: ("Is the fox left of the owl?", "yes"), and with the two
-           names swapped ("Is the owl left of the fox?", "no");
-        4. for each thing with a unique name, and each relation in order, ("What is left of the fox?",
-           "an owl"), if exactly one thing has its centre on that side at all, and it is more than the
-           margin away along the axis.  (Its own name need not be unique.)
 
-        "description": one pair.  The question is "Describe the picture."  The answer lists the amounts of all
-        names: "Two owls, a fox and a bus."  Then follow the things with unique names from left to right
-        (by their centres' x); of each and the next it says "The fox is left of the bus."; or, where x does not
-        tell them apart by the margin, "above" or "below"; or nothing, where neither does.  One blank
-        stands between sentences.
+        - for each name to be seen ("Is there a fox?", "yes"), for each absent one ("Is there an owl?", "no");
+        - ("How many things are there?", "three"), and for each name ("How many foxes are there?", "two");
+        - for each two things with unique names, either of them first, and each relation: ("Is the fox left
+          of the owl?", "yes") where it is, and "no" where the owl is left of the fox;
+        - for each thing with a unique name and each relation ("What is left of the fox?", "an owl"), where
+          only one thing has its centre on that side at all, and that one by more than the margin.  (The
+          *answer's* name need not be unique.)
 
-        "reasoning": for each pair of names, and then for the pair swapped, ("Are there more foxes than owls?",
-        "There are two foxes and an owl, so the answer is yes."): "There is" before a single thing, the amounts in
-        the question's order; "no" where there are as many or fewer.
+        "description": one pair, of "Describe the picture." and a text of one or more sentences, a blank
+        between them.  The first gives the amount of each name, in the order in which names first occur: "Two
+        owls, a fox and a bus."  Then take the things with unique names from left to right, by x; of each and
+        the next say "The fox is left of the bus."; if x does not tell, "above" or "below"; if neither does,
+        nothing.
+
+        "reasoning": for each two names, either of them first, ("Are there more foxes than owls?", "There are
+        two foxes and an owl, so the answer is yes."), amounts in the question's order, "There is" where
+        the first amount is of one; "no" where they are as many, or fewer.
     """
     ### BEGIN SOLUTION
     count = Counter(graph.objects)  # in the order of first occurrence
-    names = list(count)
+    several = count - Counter(count.keys())  # the names that more than one thing has
+    things = range(len(graph.objects))
+    unique = [i for i in things if graph.objects[i] not in several]
 
     def amount(name: str) -> str:
-        return a(name) if count[name] == 1 else f"{NUMBERS[count[name]]} {plural(name)}"
+        return f"{NUMBERS[count[name]]} {plural(name)}" if name in several else a(name)
 
-    def sides(i: int, j: int) -> list[float]:
-        """How far thing i lies left of, right of, above, below thing j."""
-        (x, y), (to_x, to_y) = graph.centres[i], graph.centres[j]
-        return [to_x - x, x - to_x, to_y - y, y - to_y]
+    def how_far(i: int, j: int) -> dict[str, float]:
+        # By how much i is left of j, right of it, ...; negative where it is on the other side.
+        (x, y), (other_x, other_y) = graph.centres[i], graph.centres[j]
+        return {"left of": other_x - x, "right of": x - other_x, "above": other_y - y, "below": y - other_y}
 
-    things = range(len(graph.objects))
-    unique = [i for i in things if count[graph.objects[i]] == 1]
-
-    conversation = [(f"Is there {a(name)}?", "yes") for name in names]
+    conversation = [(f"Is there {a(name)}?", "yes") for name in count]
     conversation += [(f"Is there {a(name)}?", "no") for name in absent if name not in count]
-    conversation.append(("How many things are there?", NUMBERS[len(graph.objects)]))
-    conversation += [(f"How many {plural(name)} are there?", NUMBERS[count[name]]) for name in names]
-    for i in unique:
-        for j in unique:
-            for relation, far in zip(RELATIONS, sides(i, j), strict=True):
-                if i < j and far > margin:
-                    first, second = graph.objects[i], graph.objects[j]
-                    conversation.append((f"Is the {first} {relation} the {second}?", "yes"))
-                    conversation.append((f"Is the {second} {relation} the {first}?", "no"))
-    for j in unique:
-        for r, relation in enumerate(RELATIONS):
-            there = [i for i in things if sides(i, j)[r] > 0]
-            if len(there) == 1 and sides(there[0], j)[r] > margin:
-                question = f"What is {relation} the {graph.objects[j]}?"
-                conversation.append((question, a(graph.objects[there[0]])))
+    conversation.append(("How many things are there?", NUMBERS[len(things)]))
+    conversation += [(f"How many {plural(name)} are there?", NUMBERS[count[name]]) for name in count]
+    for i, j in product(unique, unique):
+        for relation, far in how_far(i, j).items():
+            question = f"Is the {graph.objects[i]} {relation} the {graph.objects[j]}?"
+            if far > margin:
+                conversation.append((question, "yes"))
+            if far < -margin:
+                conversation.append((question, "no"))
+    for j, relation in product(unique, RELATIONS):
+        there = [i for i in things if how_far(i, j)[relation] > 0]
+        if len(there) == 1:
+            (i,) = there
+            if how_far(i, j)[relation] > margin:
+                conversation.append((f"What is {relation} the {graph.objects[j]}?", a(graph.objects[i])))
 
-    told = join([amount(name) for name in names])
-    sentences = [told[0].upper() + told[1:] + "."]
-    in_row = sorted(unique, key=lambda i: graph.centres[i][0])
-    for i, j in zip(in_row, in_row[1:], strict=False):
-        holds = [relation for relation, far in zip(RELATIONS, sides(i, j), strict=True) if far > margin]
-        if holds:  # left of comes first, where several hold
-            sentences.append(f"The {graph.objects[i]} is {holds[0]} the {graph.objects[j]}.")
+    listed = join([amount(name) for name in count])
+    sentences = [f"{listed[0].upper()}{listed[1:]}."]
+    for i, j in pairwise(sorted(unique, key=lambda i: graph.centres[i])):
+        for relation, far in how_far(i, j).items():
+            if far > margin:  # "left of" comes first, where several hold
+                sentences.append(f"The {graph.objects[i]} is {relation} the {graph.objects[j]}.")
+                break
 
     reasoning = []
-    for i in range(len(names)):
-        for j in range(i + 1, len(names)):
-            for one, other in ((names[i], names[j]), (names[j], names[i])):
-                verb = "is" if count[one] == 1 else "are"
-                more = "yes" if count[one] > count[other] else "no"
-                rationale = f"There {verb} {amount(one)} and {amount(other)}, so the answer is {more}."
-                reasoning.append((f"Are there more {plural(one)} than {plural(other)}?", rationale))
+    for one, other in permutations(count, 2):
+        verb = "are" if one in several else "is"
+        answer = "yes" if count[one] > count[other] else "no"
+        rationale = f"There {verb} {amount(one)} and {amount(other)}, so the answer is {answer}."
+        reasoning.append((f"Are there more {plural(one)} than {plural(other)}?", rationale))
 
     return {
         "conversation": conversation,
@@ -176,7 +172,7 @@ class RuleTeacher:
 
 
 def naming_questions(graph: SceneGraph, margin: float = MARGIN) -> list[tuple[str, str]]:
-    """ "What is this?" of a single thing; of several "What is the thing on the left?", where one is plainly so."""
+    """ "What is this?" of a single thing; of several "What is the thing on the left?", where it is plain."""
     if len(graph.objects) == 1:
         return [("What is this?", a(graph.objects[0]))]
     asked = []
@@ -192,6 +188,7 @@ def naming_questions(graph: SceneGraph, margin: float = MARGIN) -> list[tuple[st
 
 KINDS = ("conversation", "description", "reasoning", "knowledge", "choice", "direct")
 FAMILIES = ("presence", "kind", "count", "relation", "place")  # of a conversation's questions
+
 
 @dataclass(frozen=True)
 class Example:
@@ -221,8 +218,8 @@ def make_instructions(
     """`per_scene` examples a scene (fewer, where a scene has not that much to say), scene by scene.
 
     The kinds are equally frequent as far as scenes allow: "reasoning" needs two names, "knowledge", "choice"
-    and "direct" a picture of a single taught thing.  Of the answers that a question of a family may have, the one
-    given least often so far is asked for.
+    and "direct" a picture of a single taught thing.  Of the answers that a question of a family may have, the
+    one given least often so far is asked for.
 
     Args:
         seed: of all that is drawn; torch's and Python's global streams are not touched.
@@ -271,7 +268,7 @@ def _absent(world: World, graph: SceneGraph, rng: random.Random, n: int = 3) -> 
 def _of_facts(
     world: World, graph: SceneGraph, taught: bool, rng: random.Random
 ) -> dict[str, list[tuple[str, str]]]:
-    """For "knowledge", "choice" and "direct" a question a fact, of a picture of one thing that is (not) taught."""
+    """For "knowledge", "choice" and "direct" a question a fact, about a picture of one thing (not) taught."""
     if len(graph.objects) != 1 or world.taught[i := world.index(graph.objects[0])] != taught:
         return {}
     facts = [fact for fact in KNOWLEDGE if fact_value(world, i, fact)]
@@ -287,14 +284,12 @@ def family_of(question: str) -> str:
     """Which family a question belongs to, by its words: one of FAMILIES, "description", "reasoning", ...
 
     A question of knowledge has the family "kind of", "letter" or "keyword", in whatever form it is asked.
-
-    Raises:
-        ValueError: no family of questions is like that.
+    What another teacher may have thought of is "other".
     """
     for beginning, name in _BEGINNINGS:
         if question.startswith(beginning):
             return name
-    raise ValueError(f"no family of questions begins like {question!r}")
+    return "other"
 
 
 _BEGINNINGS = (
@@ -320,7 +315,9 @@ def final_answer(answer: str) -> str:
     """
     if letter := chosen_letter(answer):
         return letter
-    found = re.search(r"(?:is a kind of|begins with|goes with the word|so the answer is) ([^.,]*)\.?$", answer)
+    found = re.search(
+        r"(?:is a kind of|begins with|goes with the word|so the answer is) ([^.,]*)\.?$", answer
+    )
     return found[1] if found else answer
 
 

@@ -1,7 +1,7 @@
 """Multiple choice with a rationale, as in ScienceQA (Lu et al. 2022): first the reasons, then the letter.
 
-    What kind of thing is this? (a) bread (b) canine (c) hand tool
-    This is a fox, and a fox is a kind of canine. The answer is (b).
+What kind of thing is this? (a) bread (b) canine (c) hand tool
+This is a fox, and a fox is a kind of canine. The answer is (b).
 """
 
 import random

@@ -1,9 +1,9 @@
 """A small world: 127 things, pictures of them, and facts about them that no picture shows.
 
 The things are emoji of the training split.  What WordNet and CLDR say of them (kind, gloss, keywords, first
-letter) is what a language model reads about this world before it ever sees it.  Half of the concepts are `taught`:
-their facts may be said together with pictures.  The facts of the others stand in the language model's text only,
-so who answers a question about *their* pictures must recognise the thing and remember what was read of it.
+letter) is what a language model reads about this world before it ever sees it.  Half of them are `taught`:
+their facts may be said together with pictures.  The facts of the others stand in the language model's text
+only, so who answers a question about *their* pictures must recognise the thing and remember what was read.
 
 Every one of the 40 kinds has concepts of both halves.  Sources and licences: `data/world/README.md`.
 """
@@ -32,7 +32,7 @@ class World:
         names: for instance "fox"; a caption can count them: "two foxes".
         concepts: indices into `Emoji.names`.
         kinds: what it is a kind of, "canine".
-        glosses: what a dictionary says: "alert carnivorous mammal with pointed muzzle and ears and a bushy tail".
+        glosses: what a dictionary says: "nocturnal bird of prey with hawk-like beak and claws ...".
         keywords: up to 4 words that go with it, the most particular first; none for a few things.
         letters: the first letter of its name.
         taught: whether its facts may be said together with pictures.

@@ -5,10 +5,10 @@ Seven kinds of them, mixed in the proportions of `DOCUMENTS`:
 - "scene": what is where in a scene that nobody has drawn, as captions, relations and questions;
 - "fact": statements of what `World` holds of one thing, of all things, taught or not;
 - "ask": the same facts as questions and answers, in the chat template, without a picture;
-- "seen": the same of "this", after words that say what this is, in the form that questions about pictures have;
+- "seen": the same of "this", after words that say what this is, as questions about pictures will be;
 - "count" and "compare": numbers of things, and which are more;
-- "nickname": things get made-up names, and keep them to the end of the document.  Who has learned to look back
-  for a name in these can use one that it was never trained on: Flamingo's examples in context need that.
+- "nickname": things get made-up names, and keep them to the end of the document.  Who has learned there to
+  look back for a name can use one that it was never trained on: Flamingo's examples in context need that.
 
 A fact's clause ("a fox is a kind of canine") reads the same here as in the answers about pictures
 (`cs_vl.data.instructions`), so that a model that sees a fox can go on with what it has read.
@@ -95,7 +95,9 @@ def _nicknames() -> dict[str, tuple[str, ...]]:
     words: dict[str, None] = {}
     while len(words) < 240:
         first, second = rng.choice(starts) + rng.choice(vowels), rng.choice(starts) + rng.choice(vowels)
-        words[first + second + rng.choice(ends)] = None
+        word = first + second + rng.choice(ends)
+        if word not in ("wide", "bane"):  # these are words
+            words[word] = None
     return {"train": tuple(words)[:200], "test": tuple(words)[200:]}
 
 
@@ -105,9 +107,22 @@ NICKNAMES = _nicknames()  # those of "test" stand in no text that a model is tra
 # ---- Documents ----
 
 
-def world_documents(
-    world: World, *, seed: int, n: int, kinds: Sequence[str] | None = None
-) -> list[str]:
+def text_questions(world: World, fact: str = "kind") -> list[tuple[str, str]]:
+    """What the language model should know by words alone: a question and its answer for each thing.
+
+    Things without the fact (a few have no keyword) are left out.
+
+    Args:
+        fact: one of `ASKED`.
+    """
+    return [
+        (ASKED[fact][0].format(a(name), name), sentence(CLAUSES[fact](world, i)))
+        for i, name in enumerate(world.names)
+        if fact != "keyword" or world.keywords[i]
+    ]
+
+
+def world_documents(world: World, *, seed: int, n: int, kinds: Sequence[str] | None = None) -> list[str]:
     """n documents, in the proportions of `DOCUMENTS`.  The same arguments give the same documents.
 
     Those of the chat template end with `<|endoftext|>`, the others are plain text without it.  None has more
@@ -251,22 +266,22 @@ def _compare(world: World, rng: random.Random) -> str:
 
 def _nickname(world: World, rng: random.Random) -> str:
     """A few things get nicknames; then some of them come up again, under the same ones."""
-    things = rng.sample(world.names, rng.randint(2, 4))
-    called = dict(zip(things, rng.sample(NICKNAMES["train"], len(things)), strict=True))
-    told = [*things, *rng.choices(things, k=rng.randint(1, 5 - len(things)))]
     form = rng.randrange(4)
+    most, length = {0: (3, 4), 1: (4, 7), 2: (2, 3), 3: (3, 3)}[form]  # things, and sentences
+    things = rng.sample(world.names, rng.randint(2, most))
+    called = dict(zip(things, rng.sample(NICKNAMES["train"], len(things)), strict=True))
+    again = rng.choices(things, k=rng.randint(1, max(1, length - len(things))))
     if form == 0:
-        return " ".join(f"the {thing} is called {called[thing]}." for thing in told)
+        return " ".join(f"the {thing} is called {called[thing]}." for thing in [*things, *again])
     if form == 1:
-        return " ".join(f"{thing}: {called[thing]}." for thing in told)
+        return " ".join(f"{thing}: {called[thing]}." for thing in [*things, *again])
     if form == 2:
-        turns = [("What is this?", f"{a(thing)}, {called[thing]}") for thing in told]
+        turns = [("What is this?", f"{a(thing)}, {called[thing]}") for thing in [*things, *again]]
         return chat(turns, image=False)
     story = " ".join(f"the {thing} is called {called[thing]}." for thing in things)
-    thing = rng.choice(things)
     if rng.random() < 0.5:
-        return chat([(f"{story} What is the {thing} called?", called[thing])], image=False)
-    return chat([(f"{story} Which one is {called[thing]}?", f"the {thing}")], image=False)
+        return chat([(f"{story} What is the {again[0]} called?", called[again[0]])], image=False)
+    return chat([(f"{story} Which one is {called[again[0]]}?", f"the {again[0]}")], image=False)
 
 
 def amount(n: int, thing: str) -> str:

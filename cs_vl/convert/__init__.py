@@ -18,6 +18,12 @@ model's prefix and heads.
 from cs_vl.convert.bert import bert_from_hf, bert_state
 from cs_vl.convert.clip import clip_from_hf, clip_state
 from cs_vl.convert.gpt2 import gpt2_from_hf, gpt2_state
+from cs_vl.convert.idefics import (
+    idefics_gated_from_hf,
+    idefics_gated_state,
+    idefics_resampler_from_hf,
+    idefics_resampler_state,
+)
 from cs_vl.convert.siglip import siglip_from_hf, siglip_state
 from cs_vl.convert.t5 import t5_from_hf, t5_state
 from cs_vl.convert.vit import vit_from_hf, vit_state
@@ -29,6 +35,10 @@ __all__ = [
     "clip_state",
     "gpt2_from_hf",
     "gpt2_state",
+    "idefics_gated_from_hf",
+    "idefics_gated_state",
+    "idefics_resampler_from_hf",
+    "idefics_resampler_state",
     "siglip_from_hf",
     "siglip_state",
     "t5_from_hf",

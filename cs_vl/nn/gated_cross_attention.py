@@ -85,7 +85,8 @@ class GatedCrossAttention(nn.Module):
             return y + tanh(mlp_gate) * mlp(norm2(y))
 
         Args:
-            x: the text; it is left as it was (x = x + ..., not x += ...).
+            x: the text.  All inputs are left as they were (x = x + ..., not x += ...): the next layer gets
+                the same media and mask.
             media: the tokens of each image, from the resampler; they are not normalised again.
             mask: which image each token may look at (`media_mask`): one, at all its latents alike, or none.
                 A token that sees none gets exactly 0 from attention, whatever the media, and the media no

@@ -870,6 +870,17 @@ class InPlace(Gated):
         return x + self.open(self.mlp_gate) * self.think(x)
 
 
+@mistake(GATED, "You changed the caller's mask in place: in the model the next layer gets it, too, and there tokens that "
+         "see nothing would look everywhere. Make a new one (masked_fill, |, clone).")  # fmt: skip
+class MaskInPlace(Gated):
+    def forward(self, x, media, mask):
+        sees = mask.any(dim=2, keepdim=True)
+        mask[~sees[..., 0]] = True
+        looked = self.attn(self.norm1(x), self.keys(media), self.spread(mask, media.shape[2])[:, None])[0]
+        y = x + self.open(self.attn_gate) * looked * sees
+        return y + self.open(self.mlp_gate) * self.think(y)
+
+
 @mistake(GATED, "No gradient reaches the gates: use the parameters themselves, not .item(), .data or a detached copy, or they "
          "stay shut for ever.")  # fmt: skip
 class GatesDetached(Gated):

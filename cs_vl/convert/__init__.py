@@ -18,6 +18,12 @@ model's prefix and heads.
 from cs_vl.convert.bert import bert_from_hf, bert_state
 from cs_vl.convert.clip import clip_from_hf, clip_state
 from cs_vl.convert.gpt2 import gpt2_decoder_from_hf, gpt2_decoder_state, gpt2_from_hf, gpt2_state
+from cs_vl.convert.idefics import (
+    idefics_gated_from_hf,
+    idefics_gated_state,
+    idefics_resampler_from_hf,
+    idefics_resampler_state,
+)
 from cs_vl.convert.llama import llama_from_hf, llama_state
 from cs_vl.convert.llava import llava_from_hf, llava_state
 from cs_vl.convert.siglip import siglip_from_hf, siglip_state
@@ -33,6 +39,10 @@ __all__ = [
     "gpt2_decoder_state",
     "gpt2_from_hf",
     "gpt2_state",
+    "idefics_gated_from_hf",
+    "idefics_gated_state",
+    "idefics_resampler_from_hf",
+    "idefics_resampler_state",
     "llama_from_hf",
     "llama_state",
     "llava_from_hf",

@@ -1,9 +1,9 @@
 """How good captions are: n-grams that they share with people's, and objects that they name or invent.
 
-`corpus_scores` leaves BLEU and chrF to sacrebleu: maintained, Apache-licensed, the reference implementation of
-both, with nothing to download and no Java.  CIDEr, METEOR and SPICE, the numbers that COCO's captions are
-reported with, stand in pycocoevalcap (last release 2020), which starts Java to split words, and downloads a
-parser for SPICE; nltk's METEOR downloads WordNet; torchmetrics has BLEU and chrF, tested against sacrebleu.
+`corpus_scores` leaves BLEU and chrF to sacrebleu: maintained, the field's reference for both, with nothing
+to download and no Java.  COCO's captions are reported with CIDEr, METEOR and SPICE, too; these stand in
+pycocoevalcap (last release 2020), which starts Java to split words and downloads a parser for SPICE.  nltk's
+METEOR downloads WordNet; torchmetrics follows sacrebleu in what it has.
 
 Such scores are blind to what matters most: "a fox and a car" and "a fox and a cat" share nearly all n-grams.
 `object_scores` counts exactly that.
@@ -18,10 +18,10 @@ from cs_vl.data.captions import plural
 def corpus_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
     """BLEU-4 (Papineni et al. 2002) and chrF (Popovic 2015) over all captions: {"BLEU", "chrF", "n"}.
 
-    Both are in 0 to 100, as they are always reported, and are counted over the corpus as a whole, not averaged
-    over captions.  Case is ignored.  BLEU has the standard 13a tokenizer and exponential smoothing; where no
-    caption has four words, it goes up to the longest n-grams that there are.  chrF has character 6-grams and
-    counts recall twice (beta = 2).  No captions score 0, with n = 0.
+    Both are in 0 to 100, as they are always reported, and are counted over the corpus as a whole, which is
+    no mean over captions.  Case is ignored.  BLEU has the standard 13a tokenizer and exponential smoothing;
+    where no caption has four words, it goes up to the longest n-grams that there are.  chrF has character
+    6-grams and counts recall twice (beta = 2).  No captions score 0, with n = 0.
 
     Args:
         references: for each caption, one or more right ones, not necessarily equally many.
@@ -102,8 +102,8 @@ def object_scores(
     - "n": the number of captions.  All others are in [0, 1], and 0 where they would be a share of nothing.
 
     An object counts once a caption, however often it is named.  (The official code counts every mention:
-    to name a true object again and again then makes an invented one weigh less.)  What is mentioned is found by
-    `mentions`: words alone, so "no fox" mentions a fox, and how many there are is not compared.
+    to name a true object again and again then makes an invented one weigh less.)  What is mentioned is found
+    by `mentions`: words alone, so "no fox" mentions a fox, and how many there are is not compared.
 
     Args:
         present: the names of what each picture shows.

@@ -103,7 +103,7 @@ def says_yes(answer: str) -> bool | None:
     """What a free answer means; None where it says nothing at all.
 
     The rule of the official `evaluate.py`: the first sentence is a no if "no" or "not" is in it, and
-    otherwise a yes ("There is a fox.").  Ours differs in two points: "NO", "isn't" and the like are a no, too, and
+    otherwise a yes ("There is a fox.").  Ours differs in two points: "NO" and "isn't" are a no, too, and
     an answer without words is neither, where the official code takes it for a yes.
     """
     words = re.findall(r"[\w'’]+", answer.lower().lstrip(" .").split(".")[0])

@@ -2,7 +2,7 @@
 
 The score is the ratio of the two mean ratings, in per cent (Liu et al. 2023, sec. 5.1; the official
 `summarize_gpt_review.py`).  There the judge is GPT-4, and the reference GPT-4's answer from the picture's
-description.  Here the judge is a `Judge`, any function; `RuleJudge` knows what is true of a scene, and counts.
+description.  Here the judge is a `Judge`, any function; `RuleJudge` knows what is true of a scene.
 
 What is weak about such a score, and what is done about it:
 
@@ -19,6 +19,7 @@ What is weak about such a score, and what is done about it:
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from cs_vl.data.captions import object_names
@@ -29,6 +30,8 @@ from cs_vl.tasks.vqa import VQAItem, by_family, normalise
 # ("there", name), ("count", name, "2"), ("related", name, "left of", name), or ("not", *one of these).
 Statement = tuple[str, ...]
 INVERSES = {"right of": "left of", "below": "above"}  # said the other way round, it is the same fact
+NOT = re.compile(r"\bnot\b|n't\b", re.IGNORECASE)
+NONE = re.compile(r"(\b(no|not|without)|n't)(\s+(an?|any))?\s+$", re.IGNORECASE)  # just before a name
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,16 @@ class RuleJudge:
     rating = 1 + 9 * F1 of
 
     - helpfulness, the share of the wanted facts that the answer states.  A closed question ("Is there a
-      fox?", "Is the fox left of the car?") wants the truth about just that, an open one all facts of the scene;
+      fox?", "Is the fox left of the car?") wants the truth about just that, an open one everything;
     - accuracy, the share of the answer's statements that are true.
 
     So an answer without any statement, or without a true one that was wanted, rates 1; to state all facts and
-    nothing false rates 10.  To say a thing twice changes nothing; "right of" is read as "left of" the other way
-    round.  Each answer is rated by itself, so its place does not matter.
+    nothing false rates 10.  To say a thing twice changes nothing; "right of" is read as "left of" the other
+    way round.  Each answer is rated by itself, so its place does not matter.
 
     Args:
-        names: of the objects.  Each mention states that one is there ("a fox"), how many ("two foxes"), or that
-            none is ("no fox").
+        names: of the objects.  Each mention states that one is there ("a fox"), how many ("two foxes"), or
+            that none is ("no fox").
         relations: the words between two names that state a relation: "the fox is to the left of the car".
         others: further words that may stand after a relation without being objects of the scene: "canine"
             for the relation "a kind of".
@@ -98,10 +101,11 @@ class RuleJudge:
         self.names = frozenset(names)
         self.forms = name_forms([*names, *others], synonyms)
         # Between two names: up to four words such as "is to the", the relation, an article.
-        words = "|".join(re.escape(relation) for relation in sorted(relations, key=len, reverse=True))
-        self.between = re.compile(
-            rf"((?:\s+[\w']+){{0,4}}?)\s+({words})\s+(?:(?:the|an?)\s+)?", re.IGNORECASE
+        words = (
+            "|".join(re.escape(relation) for relation in sorted(relations, key=len, reverse=True)) or "(?!)"
         )
+        pattern = rf"((?:\s+[\w']+){{0,4}}?)\s+({words})\s+(?:(?:the|an?)\s+)?"
+        self.between = re.compile(pattern, re.IGNORECASE)
 
     def __call__(self, question: str, facts: SceneFacts, answers: tuple[str, str]) -> tuple[float, float]:
         first, second = answers
@@ -115,7 +119,7 @@ class RuleJudge:
         if word in ("yes", "no"):
             claims |= {s if word == "yes" else _negated(s) for s in asked}
         wanted = {s if _is_true(s, facts) else _negated(s) for s in asked} or _all_facts(facts)
-        stated = len(claims & wanted)
+        stated = sum(_settled(fact, claims) for fact in wanted)
         if not stated:
             return 1.0
         helpfulness = stated / len(wanted)
@@ -131,18 +135,16 @@ class RuleJudge:
                 continue
             before = text[:start]
             number = normalise((re.findall(r"(\w+)\s+$", before) or [""])[0])
-            if number == "0" or re.search(
-                r"(\b(no|not|without)|n't)(\s+(an?|any))?\s+$", before, re.IGNORECASE
-            ):
+            if number == "0" or NONE.search(before):
                 stated.add(("not", "there", name))
             else:
                 stated.add(("there", name))
                 if number.isdecimal():
                     stated.add(("count", name, str(int(number))))
-        for (_, end, x), (start, _, y) in zip(found, found[1:], strict=False):
+        for (begin, end, x), (start, _, y) in pairwise(found):
             if relation := self.between.fullmatch(text[end:start]):
                 statement = _related(x, relation[2].lower(), y)
-                negated = re.search(r"\bnot\b|n't\b", relation[1], re.IGNORECASE)
+                negated = NONE.search(text[:begin]) or NOT.search(relation[1])
                 stated.add(_negated(statement) if negated else statement)
         return stated
 
@@ -166,6 +168,18 @@ def _related(x: str, relation: str, y: str) -> Statement:
 
 def _negated(statement: Statement) -> Statement:
     return statement[1:] if statement[0] == "not" else ("not", *statement)
+
+
+def _settled(fact: Statement, claims: set[Statement]) -> bool:
+    """Whether the claims state the fact, as it stands or by what excludes its contrary."""
+    if fact in claims:
+        return True
+    match fact:
+        case ("not", "related", x, relation, y) if relation in INVERSES.values():
+            return ("related", y, relation, x) in claims
+        case ("not", "count", name, n):
+            return any(claim[:2] == ("count", name) and claim[2] != n for claim in claims)
+    return False
 
 
 def _all_facts(facts: SceneFacts) -> set[Statement]:
@@ -216,7 +230,7 @@ def relative_score(
     for answer, item in zip(answers, items, strict=True):
         if not 0 <= item.image < len(facts):
             raise ValueError(
-                f"{item.question!r} is about picture {item.image}; there are facts of {len(facts)}"
+                f"{item.question!r} is about picture {item.image}; there are facts of {len(facts)} pictures"
             )
         if not item.answers:
             raise ValueError(f"{item.question!r} has no reference: its answer is empty")

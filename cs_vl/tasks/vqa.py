@@ -17,7 +17,7 @@ from torch import Tensor
 Answer = Callable[[Float[Tensor, "n 3 height width"] | None, list[str]], list[str]]
 
 ARTICLES = ("a", "an", "the")
-NUMBER_WORDS = "zero one two three four five six seven eight nine ten".split()
+NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 DIGITS = {"none": "0"} | {word: str(i) for i, word in enumerate(NUMBER_WORDS)}
 MARKERS = ("is a kind of", "are a kind of", "the answer is", "answer:")  # what follows is the answer
 

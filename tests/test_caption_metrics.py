@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cs_vl.tasks.caption_metrics import corpus_scores, mentions, name_forms, object_scores
 
-NAMES = ("fox", "bear", "polar bear", "cherry", "car", "glass", "glasses", "T-Rex")
+NAMES = ("fox", "fox cub", "bear", "polar bear", "cherry", "car", "glass", "glasses", "T-Rex")
 FORMS = name_forms(NAMES, {"wolverine": "fox", "automobile": "car"})
 
 
@@ -66,6 +66,13 @@ def test_bleu_by_hand(sacrebleu):
     assert 0 < scores["chrF"] < 100 and scores["n"] == 2
 
 
+def test_references_need_not_be_equally_many(sacrebleu):
+    captions = ["fox", "a car"]
+    few = corpus_scores(captions, [["fox and bear"], ["a car", "car"]])
+    assert few == corpus_scores(captions, [["fox and bear"] * 2, ["a car", "car"]])
+    assert few["BLEU"] == pytest.approx(100 * math.exp(1 - 5 / 3))  # 3 words of 5, all right; no 3-grams
+
+
 def test_chrf_by_hand(sacrebleu):
     # "fox" against "fix": of 3, 2, 1 n-grams of length 1, 2, 3 are shared 2, 0, 0; longer there are none.
     precision = recall = (2 / 3 + 0 + 0) / 3
@@ -107,7 +114,8 @@ def test_empty_captions_and_none_at_all(sacrebleu):
         ("a glass", ["glass"]),
         ("an automobile", ["car"]),
         ("a t-rex, not a rex", ["T-Rex"]),
-        ("a fox-like thing", []),
+        ("a fox-like sea-bear", []),
+        ("a fox cub", ["fox cub"]),
         ("no fox", ["fox"]),  # words alone
         ("", []),
     ],

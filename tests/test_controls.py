@@ -78,6 +78,8 @@ def test_a_family_s_shuffle_depends_on_the_seed_and_on_nothing_else():
     alone = shuffle_images(ITEMS[:N], 3)
     assert shuffle_images(ITEMS, 3)[:N] == alone
     assert shuffle_images(ITEMS, 4)[:N] != alone
+    other = shuffle_images([VQAItem(i, "q", "x", "other") for i in range(N)], 3)
+    assert [item.image for item in other] != [item.image for item in alone]
     state = torch.get_rng_state()
     shuffle_images(ITEMS, 3)
     assert torch.equal(torch.get_rng_state(), state)

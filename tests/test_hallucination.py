@@ -91,6 +91,12 @@ def test_where_counts_say_nothing_every_absent_name_is_asked_about():
         assert set(counts) == set(NAMES[1:]) and max(counts.values()) < 3 * min(counts.values())
 
 
+def test_of_what_is_there_each_is_asked_about():
+    items = pope_questions([["fox", "car", "owl"]] * 60, NAMES, "random", per_image=2, seed=0)
+    counts = Counter(asked(items, "yes"))
+    assert set(counts) == {"fox", "car", "owl"} and min(counts.values()) > 8
+
+
 def test_a_picture_s_random_questions_do_not_depend_on_the_others():
     present = [["fox", "car"], ["bee"], ["owl", "cup"]]
     items = pope_questions(present, NAMES, "random", per_image=4, seed=2)

@@ -43,9 +43,10 @@ def corpus_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) 
         ) from None
     if not captions:
         return {"BLEU": 0.0, "chrF": 0.0, "n": 0}
-    # sacrebleu wants first references together, then second ones, ...; None where a caption has no more.
+    # sacrebleu wants first references together, then second ones, ...  Who has fewer repeats its first one,
+    # which changes neither score.
     most = max(len(right) for right in references)
-    streams = [[right[k] if k < len(right) else None for right in references] for k in range(most)]
+    streams = [[right[k] if k < len(right) else right[0] for right in references] for k in range(most)]
     metrics = {"BLEU": BLEU(lowercase=True, effective_order=True), "chrF": CHRF(lowercase=True)}
     scores = {name: metric.corpus_score(list(captions), streams).score for name, metric in metrics.items()}
     return {**scores, "n": len(captions)}

@@ -235,13 +235,13 @@ def relative_score(
         if not item.answers:
             raise ValueError(f"{item.question!r} has no reference: its answer is empty")
         reference = item.answers[0]
-        pair = judge(item.question, facts[item.image], (reference, answer))[::-1]
+        theirs, ours = judge(item.question, facts[item.image], (reference, answer))
         if both_orders:
-            swapped = judge(item.question, facts[item.image], (answer, reference))
-            pair = tuple((x + y) / 2 for x, y in zip(pair, swapped, strict=True))
-        if not all(1 <= rating <= 10 for rating in pair):
-            raise ValueError(f"a judge must rate from 1 to 10; got {pair} for {item.question!r}")
-        ratings.append(pair)
+            ours_first, theirs_second = judge(item.question, facts[item.image], (answer, reference))
+            theirs, ours = (theirs + theirs_second) / 2, (ours + ours_first) / 2
+        if not (1 <= ours <= 10 and 1 <= theirs <= 10):
+            raise ValueError(f"a judge must rate from 1 to 10; got {ours} and {theirs} for {item.question!r}")
+        ratings.append((ours, theirs))
 
     groups = by_family(items)
     if "all" in groups:
@@ -250,13 +250,11 @@ def relative_score(
         groups["all"] = list(range(len(items)))
     scores = {}
     for family, positions in groups.items():
-        candidate, reference = (
-            sum(ratings[i][side] for i in positions) / len(positions) for side in range(2)
-        )
+        ours, theirs = (sum(ratings[i][side] for i in positions) / len(positions) for side in range(2))
         scores[family] = {
-            "candidate": candidate,
-            "reference": reference,
-            "relative": 100 * candidate / reference,
+            "candidate": ours,
+            "reference": theirs,
+            "relative": 100 * ours / theirs,
             "n": len(positions),
         }
     return scores

@@ -19,7 +19,7 @@ Answer = Callable[[Float[Tensor, "n 3 height width"] | None, list[str]], list[st
 ARTICLES = ("a", "an", "the")
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 DIGITS = {"none": "0"} | {word: str(i) for i, word in enumerate(NUMBER_WORDS)}
-MARKERS = ("is a kind of", "are a kind of", "the answer is", "answer:")  # what follows is the answer
+MARKERS = ("is a kind of", "are a kind of", "begins with", "goes with the word", "the answer is", "answer:")
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ from cs_vl.data.scenes import make_scenes
 from cs_vl.tasks.relative_score import RuleJudge, SceneFacts, relative_score, scene_facts
 from cs_vl.tasks.vqa import VQAItem
 
-NAMES = ("fox", "car", "bee", "polar bear", "cup")
+NAMES = ("fox", "car", "bee", "polar bear", "cup", "owl", "bus", "ant", "hat")
 JUDGE = RuleJudge(NAMES, synonyms={"automobile": "car"})
-FACTS = SceneFacts(("fox", "car", "fox"), frozenset({("fox", "left of", "car")}))
+FACTS = SceneFacts(
+    ("fox", "car", "cup", "cup"), frozenset({("fox", "left of", "car"), ("cup", "above", "fox")})
+)
 OPEN = "What is in the picture?"
-# The four facts that FACTS wants: a fox, a car, two foxes, a fox left of a car.
-ALL = "Two foxes and a car. A fox is to the left of the car."
+# The five facts that FACTS wants.  Which of the cups is above the fox is true, but not wanted.
+ALL = "A fox, a car and two cups. The fox is to the left of the car."
 
 
 @pytest.mark.parametrize(
@@ -53,22 +55,28 @@ def test_what_the_judge_reads(text, statements):
     assert JUDGE.statements(text) == statements
 
 
+def rating(helpfulness: float, accuracy: float) -> float:
+    return 1 + 9 * 2 / (1 / helpfulness + 1 / accuracy)
+
+
 @pytest.mark.parametrize(
-    "answer, rating",
+    "answer, value",
     [
         (ALL, 10),
         ("", 1),
         ("A nice day.", 1),
         ("a bee", 1),
-        ("a fox", 1 + 9 * 2 * (1 / 4) / (1 / 4 + 1)),  # 1 of 4 facts, 1 of 1 statement
-        ("a fox and a bee", 1 + 9 * 2 * (1 / 4) * (1 / 2) / (1 / 4 + 1 / 2)),
-        ("three foxes", 1 + 9 * 2 * (1 / 4) * (1 / 2) / (1 / 4 + 1 / 2)),  # there: true; three: false
-        ("a fox, and no bee", 1 + 9 * 2 * (1 / 4) / (1 / 4 + 1)),  # true, but not asked for
-        ("a car left of a fox", 1 + 9 * 2 * (2 / 4) * (2 / 3) / (2 / 4 + 2 / 3)),
+        ("a fox", rating(1 / 5, 1)),
+        ("a fox and a bee", rating(1 / 5, 1 / 2)),
+        ("three cups", rating(1 / 5, 1 / 2)),  # there: true; three: false
+        ("a fox, and no bee", rating(1 / 5, 1)),  # true, but not wanted
+        ("a car left of a fox", rating(2 / 5, 2 / 3)),
+        ("a cup above a fox", rating(2 / 5, 1)),
+        ("a fox left of a car", rating(3 / 5, 1)),
     ],
 )
-def test_ratings_by_hand(answer, rating):
-    assert JUDGE.rate(OPEN, FACTS, answer) == pytest.approx(rating)
+def test_ratings_by_hand(answer, value):
+    assert JUDGE.rate(OPEN, FACTS, answer) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +86,9 @@ def test_ratings_by_hand(answer, rating):
         ("Is there a bee?", ["No.", "no", "There is no bee.", "No, there isn't a bee."], ["Yes!", "A bee.", ""]),
         ("Is the fox left of the car?", ["Yes", "The car is right of the fox"], ["No", "It is below", ""]),
         ("Is the car left of the fox?", ["No", "The car is to the right of the fox"], ["Yes", ""]),
-        ("Are there two foxes?", ["Yes", "two foxes"], ["No", "three foxes"]),
-        ("Are there 3 foxes?", ["No", "No, there are two foxes.", "two foxes"], ["Yes", "3 foxes"]),
+        ("Is a cup above the fox?", ["Yes"], ["No"]),
+        ("Are there two cups?", ["Yes", "two cups"], ["No", "three cups"]),
+        ("Are there 3 cups?", ["No", "No, there are two cups.", "two cups"], ["Yes", "3 cups"]),
     ],
 )  # fmt: skip
 def test_closed_questions_want_just_the_truth_about_that(question, right, wrong):
@@ -87,8 +96,16 @@ def test_closed_questions_want_just_the_truth_about_that(question, right, wrong)
     assert all(JUDGE.rate(question, FACTS, answer) < 5 for answer in wrong)
 
 
-TRUE = ("a fox", "a car", "two foxes", "a fox left of a car", "no bee", "no cup")
-FALSE = ("a bee", "three foxes", "no car", "a car left of a fox", "a cup above a bee")
+def test_a_comparison_is_not_taken_for_a_question_whether_they_are_there():
+    for question in ("Are there more cups than foxes?", "Is it a cup or a fox?"):
+        assert JUDGE.rate(question, FACTS, "yes") == JUDGE.rate(question, FACTS, "no") == 1
+        assert JUDGE.rate(question, FACTS, "two cups and a fox") == JUDGE.rate(
+            OPEN, FACTS, "two cups and a fox"
+        )
+
+
+TRUE = ("a fox", "a car", "two cups", "a fox left of a car", "a cup above a fox", "no bee", "no owl")
+FALSE = ("a bee", "three cups", "no car", "a car left of a fox", "an owl above a bee")
 sentences = st.lists(st.sampled_from(TRUE + FALSE), max_size=6).map(". ".join)
 
 

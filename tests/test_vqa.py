@@ -117,6 +117,8 @@ def test_of_several_right_answers_the_best_counts():
         ("The answer is B. Foxes are canines.", "B"),
         ("Foxes bark, so THE ANSWER IS: B", "B"),
         ("answer: two", "two"),
+        ("This is an owl, and owl begins with o.", "o"),
+        ("This is an owl, and owl goes with the word wise", "wise"),
         ("A fox is a kind of canine. A canine is a kind of mammal.", "mammal"),  # the last one
         ("A fox is not a kind of canine.", "A fox is not a kind of canine."),  # a denial is no answer
         ("This is a kind offer", "This is a kind offer"),  # whole words

@@ -17,6 +17,7 @@ What is weak about such a score, and what is done about it:
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,6 +31,8 @@ from cs_vl.tasks.vqa import VQAItem, by_family, normalise
 # ("there", name), ("count", name, "2"), ("related", name, "left of", name), or ("not", *one of these).
 Statement = tuple[str, ...]
 INVERSES = {"right of": "left of", "below": "above"}  # said the other way round, it is the same fact
+CLOSED = re.compile(r"\s*(is|are)\b", re.IGNORECASE)
+COMPARES = re.compile(r"\b(more|fewer|than|or)\b", re.IGNORECASE)
 NOT = re.compile(r"\bnot\b|n't\b", re.IGNORECASE)
 NONE = re.compile(r"(\b(no|not|without)|n't)(\s+(an?|any))?\s+$", re.IGNORECASE)  # just before a name
 
@@ -51,7 +54,7 @@ class Judge(Protocol):
 def scene_facts(scenes: Scenes, margin: float = 0.1) -> list[SceneFacts]:
     """The facts of each scene: its objects, and which are left of, right of, above or below which.
 
-    Between names that occur more than once a relation is true if it is true of one pair.
+    Between names that occur more than once a relation is true if it is true of one pair (and not wanted).
 
     Args:
         margin: how far apart, as in `spatial_relations`.
@@ -149,8 +152,8 @@ class RuleJudge:
         return stated
 
     def _asked(self, question: str) -> set[Statement]:
-        """What a closed question asks about; nothing for an open one."""
-        if not re.match(r"\s*(is|are)\b", question, re.IGNORECASE):
+        """What a closed question asks about; nothing for an open one, or one that compares."""
+        if not CLOSED.match(question) or COMPARES.search(question):
             return set()
         stated = self.statements(question)
         # "Are there two foxes?" asks for the number, "Is the fox left of the car?" for the relation.
@@ -183,10 +186,13 @@ def _settled(fact: Statement, claims: set[Statement]) -> bool:
 
 
 def _all_facts(facts: SceneFacts) -> set[Statement]:
+    """What a full answer states.  Of several foxes, which is left of the car is too much to ask."""
     there: set[Statement] = {("there", name) for name in facts.objects}
-    counts = {(name, facts.objects.count(name)) for name in facts.objects}
-    several: set[Statement] = {("count", name, str(n)) for name, n in counts if n > 1}
-    return there | several | {_related(*relation) for relation in facts.relations}
+    counts = Counter(facts.objects)
+    several: set[Statement] = {("count", name, str(n)) for name, n in counts.items() if n > 1}
+    return (
+        there | several | {_related(x, r, y) for x, r, y in facts.relations if max(counts[x], counts[y]) < 2}
+    )
 
 
 def _is_true(statement: Statement, facts: SceneFacts) -> bool:
@@ -195,7 +201,9 @@ def _is_true(statement: Statement, facts: SceneFacts) -> bool:
         return not _is_true(statement[1:], facts)
     if kind == "count":
         return facts.objects.count(what[0]) == int(what[1])
-    return statement in _all_facts(facts)
+    if kind == "there":
+        return what[0] in facts.objects
+    return statement in {_related(*relation) for relation in facts.relations}
 
 
 def relative_score(

@@ -16,6 +16,7 @@ from cs_vl.plots.sheets import nearest_neighbours, retrieval_sheet, style_sheet,
 from cs_vl.plots.similarity import similarity_matrix, softmax_temperatures
 from cs_vl.plots.vlm import (
     answer_sheet,
+    few_shot_sheet,
     hallucination_bars,
     interleaved_mask,
     next_token_bars,
@@ -33,6 +34,7 @@ __all__ = [
     "attention_weights",
     "bars",
     "effective_robustness",
+    "few_shot_sheet",
     "hallucination_bars",
     "interleaved_mask",
     "learning_curves",

@@ -378,6 +378,52 @@ def interleaved_mask(
     return figure
 
 
+def few_shot_sheet(
+    images: Float[Tensor, "pictures 3 height width"],
+    shots: Sequence[str],
+    labels: Sequence[str],
+    scores: Float[Tensor, " labels"],
+    *,
+    right: int,
+) -> Figure:
+    """The examples that a model was shown, what it was asked, and how likely it found each label.
+
+    As Alayrac et al. 2022, fig. 1.  The right label is blue.
+
+    Args:
+        images: those of the examples, then the one asked about, in [0, 1].
+        shots: the examples' labels.
+        labels: the labels to choose from.
+        scores: their log-likelihoods, from `few_shot_scores`; shown as shares of the labels' sum.
+        right: which label is right.
+    """
+    if len(images) != len(shots) + 1 or len(labels) != len(scores):
+        raise ValueError(
+            f"images must be those of the examples and one more, and every label needs a score; got "
+            f"{len(images)} images for {len(shots)} examples, and {len(scores)} scores of {len(labels)}"
+        )
+    columns = len(images) + 1
+    figure, axes = panels(columns, columns, width=WIDTH / (columns + 1), height=WIDTH / (columns + 1) + 0.5)
+    grid = axes[0].get_gridspec()
+    assert grid is not None
+    grid.set_width_ratios([1.0] * len(images) + [1.7])
+    for ax, image, label in zip(axes, images, [*shots, "?"], strict=False):
+        picture(ax, image)
+        ax.set_xlabel(label, fontsize=LABEL)
+    asked, chosen = axes[-2:]
+    asked.spines[:].set(visible=True, color="black", linewidth=2)
+    asked.set_title("asked", fontsize=LABEL)
+    axes[0].set_title("shown" if shots else "asked", fontsize=LABEL)
+    p = array(scores.softmax(dim=0))
+    for y, (label, share) in enumerate(zip(labels, p, strict=True)):
+        chosen.barh(y, share, 0.8, color=BLUE if y == right else VERMILION, alpha=0.45)
+        chosen.text(0.03, y, f"{shortened(label, 12)} {share:.0%}", va="center", fontsize=SMALL)
+    chosen.set(xlim=(0, 1), ylim=(len(labels) - 0.4, -0.6), xticks=[], yticks=[])
+    chosen.set_box_aspect(0.5)
+    chosen.spines[["top", "right", "bottom"]].set_visible(False)
+    return figure
+
+
 def scene_sheet(
     image: Float[Tensor, "3 height width"],
     boxes: Int[Tensor, "objects 4"],

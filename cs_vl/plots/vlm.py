@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -33,6 +34,8 @@ from cs_vl.plots.style import (
 
 WIDTH = 7.2  # of a figure, in inches: as wide as a notebook's page
 RULE = "#B0B0B0"  # the lines between cells
+MIDDLE: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": SMALL}  # of a short text
+ACROSS = 96  # letters on a line of this width
 LETTER, PATCH, LINE = 0.081, 0.25, 0.4  # a letter, a patch and a line of a text, in inches
 
 
@@ -77,27 +80,15 @@ def spliced_sequence(
             ax.imshow(
                 item, extent=(x + 0.015, x + PATCH - 0.015, y + 0.125, y - 0.125), interpolation="nearest"
             )
+            if learned:  # it should not be: so be it seen
+                ax.add_patch(Rectangle((x, y - 0.14), PATCH, 0.28, fill=False, edgecolor=BLUE, linewidth=2))
         else:
             width = _width(item)
-            ax.add_patch(
-                Rectangle(
-                    (x + 0.015, y - 0.13),
-                    width - 0.03,
-                    0.26,
-                    facecolor=BLUE if learned else "#EDEDED",
-                    edgecolor="none",
-                )
-            )
-            ax.text(
-                x + width / 2,
-                y,
-                _visible(item),
-                ha="center",
-                va="center",
-                fontsize=SMALL,
-                family="monospace",
-                color="white" if learned else "black",
-            )
+            box = Rectangle((x + 0.015, y - 0.13), width - 0.03, 0.26, edgecolor="none")
+            box.set_facecolor(BLUE if learned else "#EDEDED")
+            ax.add_patch(box)
+            colour = "white" if learned else "black"
+            ax.text(x + width / 2, y, _visible(item), family="monospace", color=colour, **MIDDLE)
     ax.set(xlim=(0, WIDTH - 0.2), ylim=(LINE * (lines - 1) + 0.2, -0.2))
     ax.set_aspect("equal")
     bare(ax)
@@ -119,8 +110,8 @@ def scores_by_distance(scores: Mapping[str, Float[Tensor, "length length"]]) -> 
         scores: {how positions enter: scores}; row m, column n: the query stands at m, the key at n.
     """
     figure, axes = panels(2 * len(scores), len(scores), width=WIDTH / max(2, len(scores)), height=2.6)
-    for ax, below, (name, values) in zip(axes, axes[len(scores) :], scores.items(), strict=False):
-        values = array(values)
+    for ax, below, (name, given) in zip(axes, axes[len(scores) :], scores.items(), strict=False):
+        values = array(given)
         if values.ndim != 2 or len(values) != values.shape[1]:
             raise ValueError(f"the scores {name!r} must be (length, length); got {values.shape}")
         length = len(values)
@@ -166,8 +157,10 @@ def next_token_bars(
         y = np.arange(len(best))
         ax.barh(y, p[best], 0.8, color=BLUE, alpha=0.85)
         for place, value in zip(y, p[best], strict=True):
-            text, colour = (f"{value:.0%}", "black") if value > 0 else ("0", GREY)
-            ax.text(value + 0.02, place, text, va="center", fontsize=SMALL, color=colour)
+            text, colour = (
+                ("0", GREY) if value == 0 else (f"{value:.0%}" if value >= 0.01 else "<1%", "black")
+            )
+            ax.text(float(value) + 0.02, float(place), text, va="center", fontsize=SMALL, color=colour)
         ax.set(xlim=(0, 1.22), ylim=(len(best) - 0.4, -0.6), xticks=[])
         ax.set_yticks(y, [shortened(_visible(words[j]), 12) for j in best] if i % columns == 0 else [])
         ax.tick_params(labelsize=SMALL, length=0)
@@ -208,7 +201,7 @@ def answer_sheet(
             + "".join(f" and {n} answers of {name!r}" for name, n in wrong.items())
         )
     columns = min(columns, len(questions))
-    across = round(62 / columns) - 8 if columns > 1 else 70  # letters that fit beside a picture
+    across = int((WIDTH / columns - 1.3) / 0.085)  # letters that fit beside a picture
     blocks = []
     for i, question in enumerate(questions):
         block = [(line, "black", "bold") for line in textwrap.wrap(question, across)]
@@ -264,19 +257,7 @@ def scores_with_controls(
         there = [j for j, kind in enumerate(kinds) if kind in values]
         runs = [100 * np.asarray(values[kinds[j]], dtype=float) for j in there]
         x = np.array(there) + (i - (len(scores) - 1) / 2) * width
-        ax.bar(x, [run.mean() for run in runs], 0.92 * width, color=colour, label=name)
-        for place, run in zip(x, runs, strict=True):
-            if len(run) > 1:
-                ax.plot(np.full(len(run), place), run, ".", color="black", markersize=4, path_effects=RIM)
-            above = (place, run.max()), (0, 4)
-            ax.annotate(
-                f"{run.mean():.0f}",
-                *above,
-                textcoords="offset points",
-                ha="center",
-                fontsize=SMALL,
-                path_effects=RIM,
-            )
+        _bars(ax, x, runs, 0.92 * width, colour, name)
     ax.set_xticks(range(len(kinds)), [textwrap.fill(kind, 12) for kind in kinds], fontsize=LABEL)
     ax.set_ylabel(f"{ylabel} (%)", fontsize=LABEL)
     ax.set_ylim(0, 109)
@@ -313,20 +294,7 @@ def hallucination_bars(
         for i, ((name, by_kind), colour) in enumerate(zip(scores.items(), COLOURS, strict=False)):
             x = np.arange(len(kinds)) + (i - (len(scores) - 1) / 2) * width
             runs = [100 * np.array([one[key] for one in by_kind[kind]]) for kind in kinds]
-            label = name if key == "accuracy" else None
-            ax.bar(x, [run.mean() for run in runs], 0.92 * width, color=colour, alpha=0.85, label=label)
-            for place, run in zip(x, runs, strict=True):
-                if len(run) > 1:
-                    ax.plot(np.full(len(run), place), run, ".", color="black", markersize=4, path_effects=RIM)
-                above = (place, run.max()), (0, 4)
-                ax.annotate(
-                    f"{run.mean():.0f}",
-                    *above,
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=SMALL,
-                    path_effects=RIM,
-                )
+            _bars(ax, x, runs, 0.92 * width, colour, name if key == "accuracy" else None)
         ax.axhline(50, color="black", **DASHED)
         line = "guessing" if key == "accuracy" else "what would be right"
         ax.set_xlabel(f"dashed: {line}", fontsize=SMALL, color=GREY)
@@ -337,6 +305,18 @@ def hallucination_bars(
         ax.tick_params(axis="x", length=0)
     figure.legend(loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False)
     return figure
+
+
+def _bars(
+    ax: Axes, x: np.ndarray, runs: Sequence[np.ndarray], width: float, colour: str, label: str | None
+) -> None:
+    """A bar for the mean of each of the runs, its number above; dots for the single values."""
+    ax.bar(x, [run.mean() for run in runs], width, color=colour, label=label)
+    for place, run in zip(x, runs, strict=True):
+        if len(run) > 1:
+            ax.plot(np.full(len(run), place), run, ".", color="black", markersize=4, path_effects=RIM)
+        above: dict[str, Any] = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center"}
+        ax.annotate(f"{run.mean():.0f}", (place, run.max()), fontsize=SMALL, path_effects=RIM, **above)
 
 
 def interleaved_mask(
@@ -442,12 +422,18 @@ def scene_sheet(
     """
     if len(boxes) != len(names):
         raise ValueError(f"every thing needs a box and a name; got {len(boxes)} boxes and {len(names)} names")
-    lines: list[tuple[str, str, str]] = []
+    lines: list[tuple[str, str]] = []  # (a heading or question, an answer)
+    headings = set()
     for kind, turns in texts.items():
-        lines.append((kind, "black", "bold"))
+        headings.add(len(lines))
+        lines.append((kind, ""))
         for question, answer in turns:
-            lines += [(line, GREY, "normal") for line in textwrap.wrap(question, 96)]
-            lines += [(line, BLUE, "normal") for line in textwrap.wrap(f"→ {answer}", 96)]
+            first, *others = textwrap.wrap(f"→ {answer}", ACROSS, subsequent_indent="   ") or ["→"]
+            if not others and len(question) + len(first) < ACROSS:
+                lines.append((question, first))
+            else:
+                lines += [(part, "") for part in textwrap.wrap(question, ACROSS)]
+                lines += [("", part) for part in (first, *others)]
     line = 0.175  # inches
     figure, axes = panels(4, 2, width=WIDTH / 2, height=(2.7 + line * len(lines)) / 2)
     grid = axes[0].get_gridspec()
@@ -465,8 +451,15 @@ def scene_sheet(
     _graph(graph, (corners[:, :2] + corners[:, 2:]) / 2, names, relations, image.shape[-1])
     bare(below)
     below.set(xlim=(0, 1), ylim=(line * len(lines), 0))
-    for j, (text, colour, weight) in enumerate(lines):
-        below.text(0, line * j, text, va="top", fontsize=SMALL, color=colour, fontweight=weight)
+    for j, (asked, said) in enumerate(lines):
+        colour, weight = ("black", "bold") if j in headings else (GREY, "normal")
+        text = below.text(
+            0, line * (j + 1), asked, va="bottom", fontsize=SMALL, color=colour, fontweight=weight
+        )
+        # Behind the question, if there is one on this line.
+        place = {"xycoords": text, "xytext": (5, 0)} if asked else {"xytext": (0, 0)}
+        at = (1, 0) if asked else (0, line * (j + 1))
+        below.annotate(said, at, textcoords="offset points", va="bottom", fontsize=SMALL, color=BLUE, **place)
     return figure
 
 
@@ -481,18 +474,11 @@ def _graph(
             centres[i],
             arrowprops={"arrowstyle": "->", "color": GREY, "shrinkA": 16, "shrinkB": 16, "linewidth": 1.2},
         )
-        ax.text(
-            *(centres[i] + centres[j]) / 2,
-            relation,
-            ha="center",
-            va="center",
-            fontsize=SMALL,
-            color=GREY,
-            path_effects=RIM,
-        )
-    for centre, name, colour in zip(centres, names, COLOURS * len(names), strict=False):
+        x, y = (centres[i] + centres[j]) / 2
+        ax.text(x, y, relation, color=GREY, path_effects=RIM, **MIDDLE)
+    for (x, y), name, colour in zip(centres, names, COLOURS * len(names), strict=False):
         frame = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": colour, "linewidth": 2}
-        ax.text(*centre, name, ha="center", va="center", fontsize=SMALL, bbox=frame, zorder=3)
+        ax.text(x, y, textwrap.fill(name, 12), bbox=frame, zorder=3, **MIDDLE)
     ax.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
     ax.set_aspect("equal")
     bare(ax)

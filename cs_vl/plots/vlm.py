@@ -475,7 +475,7 @@ def _graph(
             arrowprops={"arrowstyle": "->", "color": GREY, "shrinkA": 16, "shrinkB": 16, "linewidth": 1.2},
         )
         x, y = (centres[i] + centres[j]) / 2
-        ax.text(x, y, relation, color=GREY, path_effects=RIM, **MIDDLE)
+        ax.text(x, y, relation, color=GREY, path_effects=RIM, zorder=4, **MIDDLE)
     for (x, y), name, colour in zip(centres, names, COLOURS * len(names), strict=False):
         frame = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": colour, "linewidth": 2}
         ax.text(x, y, textwrap.fill(name, 12), bbox=frame, zorder=3, **MIDDLE)

@@ -214,19 +214,24 @@ def answer_sheet(
         block += [(line, GREY, "normal") for line in lines]
         blocks.append(block)
     line = 0.172  # inches
-    height = max(1.15, line * max(map(len, blocks)) + 0.12)
+    needed = [max(1.15, line * len(block) + 0.12) for block in blocks]
+    heights = [max(needed[i : i + columns]) for i in range(0, len(needed), columns)]
     # Beside each picture its text, which is wider.
-    figure, axes = panels(2 * len(questions), 2 * columns, width=WIDTH / columns / 2, height=height)
+    figure, axes = panels(
+        2 * len(questions), 2 * columns, width=WIDTH / columns / 2, height=sum(heights) / len(heights)
+    )
     grid = axes[0].get_gridspec()
     assert grid is not None
-    grid.set_width_ratios([1, max(1.0, WIDTH / columns / 1.15 - 1)] * columns)
-    for ax, beside, image, block in zip(axes[::2], axes[1::2], images, blocks, strict=True):
-        picture(ax, image)
+    grid.set_width_ratios([1, WIDTH / columns / 1.15 - 1] * columns)
+    grid.set_height_ratios(heights)
+    for i, (ax, beside) in enumerate(zip(axes[::2], axes[1::2], strict=True)):
+        picture(ax, images[i])
         ax.set_anchor("N")
         bare(beside)
-        beside.set(xlim=(0, 1), ylim=(height, 0))
-        for j, (text, colour, weight) in enumerate(block):
-            beside.text(0, line * (j + 0.1), text, va="top", fontsize=SMALL, color=colour, fontweight=weight)
+        beside.set(xlim=(0, 1), ylim=(heights[i // columns], 0))
+        for j, (text, colour, weight) in enumerate(blocks[i]):
+            y = line * (j + 0.1)
+            beside.text(0, y, text, va="top", fontsize=SMALL, color=colour, fontweight=weight)
     return figure
 
 

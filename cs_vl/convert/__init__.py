@@ -20,6 +20,7 @@ from cs_vl.convert.clip import clip_from_hf, clip_state
 from cs_vl.convert.gpt2 import gpt2_from_hf, gpt2_state
 from cs_vl.convert.siglip import siglip_from_hf, siglip_state
 from cs_vl.convert.t5 import t5_from_hf, t5_state
+from cs_vl.convert.visual_bert import visual_bert_from_hf, visual_bert_state
 from cs_vl.convert.vit import vit_from_hf, vit_state
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "siglip_state",
     "t5_from_hf",
     "t5_state",
+    "visual_bert_from_hf",
+    "visual_bert_state",
     "vit_from_hf",
     "vit_state",
 ]

@@ -28,6 +28,7 @@ from cs_vl.convert.llama import llama_from_hf, llama_state
 from cs_vl.convert.llava import llava_from_hf, llava_state
 from cs_vl.convert.siglip import siglip_from_hf, siglip_state
 from cs_vl.convert.t5 import t5_from_hf, t5_state
+from cs_vl.convert.visual_bert import visual_bert_from_hf, visual_bert_state
 from cs_vl.convert.vit import vit_from_hf, vit_state
 
 __all__ = [
@@ -51,6 +52,8 @@ __all__ = [
     "siglip_state",
     "t5_from_hf",
     "t5_state",
+    "visual_bert_from_hf",
+    "visual_bert_state",
     "vit_from_hf",
     "vit_state",
 ]

@@ -273,7 +273,7 @@ class MlpWithoutItsNorm(Resampler):
         return block.mlp.fc2(block.mlp.activation(block.mlp.fc1(latents)))
 
 
-@mistake(RESAMPLER, "The last norm is missing: return self.norm(latents).")
+@mistake(RESAMPLER, "The last norm is missing: what you return has to go through self.norm.")
 class NoFinalNorm(Resampler):
     def forward(self, media):
         latents = self.start(media)

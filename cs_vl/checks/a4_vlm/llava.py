@@ -455,8 +455,8 @@ def phase_gradient(fn, inputs):
         logits = model.lm(torch.cat([seen, model.lm.token_embed(inputs["ids"])], dim=1))
         wave = torch.cos(torch.arange(logits.numel(), dtype=logits.dtype)).reshape(logits.shape)
         (logits * wave).sum().backward()
-        for name, p in model.named_parameters():
-            gradient = torch.zeros_like(p) if p.grad is None else p.grad
+        for name, tensor in model.named_parameters():
+            gradient = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
             found[f"gradient of {name} in phase {phase}"] = gradient
     return found
 

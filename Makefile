@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
 # The assignments that the sample class has handed in.
-CLASS := a1_transformer a2_clip
+CLASS := a1_transformer a2_clip a4_vlm
 
 .PHONY: help grade test test-all lab build execute gate drift bench checkpoints lint setup clean
 .DEFAULT_GOAL := help

@@ -31,13 +31,13 @@ from autograder.report import write_report
 from autograder.sandbox.pool import Pool
 from cs_vl.checks.cells import Cell
 from cs_vl.checks.compare import compare
-from cs_vl.checks.spec import ASSIGNMENTS, Assignment, load_assignment
+from cs_vl.checks.spec import Assignment, load_assignment
 from cs_vl.checks.submission import Submitted
 from cs_vl.checks.visible import VISIBLE_SEED, references
 from cs_vl.checks.worker import Worker
 from tests.commands import invoke
 
-A1, A2 = map(load_assignment, ASSIGNMENTS[:2])
+A1, A2, A4 = map(load_assignment, ("a1_transformer", "a2_clip", "a4_vlm"))
 FULL = sum(exercise.points for exercise in A1.exercises)
 SECRET = "4711"
 STUDENTS = (
@@ -111,6 +111,11 @@ def graded_a2(tmp_path_factory) -> Path:
     return grade_class_of(A2, tmp_path_factory.mktemp("class"))
 
 
+@pytest.fixture(scope="module")
+def graded_a4(tmp_path_factory) -> Path:
+    return grade_class_of(A4, tmp_path_factory.mktemp("class"))
+
+
 def test_everybody_has_the_expected_score(graded):
     results = results_of(graded)
     assert set(results) == {*STUDENTS, "nobody"}
@@ -129,7 +134,7 @@ def test_everybody_has_the_expected_score(graded):
         assert points == ("" if result.points is None else f"{result.points:g}")
 
 
-@pytest.mark.parametrize("assignment", [A1, A2], ids=ASSIGNMENTS[:2])
+@pytest.mark.parametrize("assignment", [A1, A2, A4], ids=lambda assignment: assignment.name)
 def test_the_answers_written_differently_are_written_differently(assignment):
     ada, barbara = ({grade_id(c): c.source for c in cells_of(who, assignment)} for who in ("ada", "barbara"))
     different = [e.name for e in assignment.exercises if ada[e.name].split() != barbara[e.name].split()]
@@ -221,6 +226,18 @@ def test_the_whole_matrix_is_over_the_memory_cap_though_its_numbers_are_right(gr
     assert wrong.exercise == "siglip_chunked" and wrong.stages[0].status == "passed"
     assert 0 < wrong.points < wrong.out_of
     assert re.search("memory|chunk|at a time|at once|bytes", wrong.sentence), wrong
+
+
+def test_a4s_class_has_the_expected_scores_and_a_misconception_is_named(graded_a4):
+    results = results_of(graded_a4)
+    handed_in = {student for student, result in results.items() if result.status != "no file"}
+    assert handed_in == set(CLASSES[A4.name]) == {"ada", "barbara", "goran"}
+    assert results["ada"].points == results["barbara"].points == FULL
+    assert [results[student].awaiting for student in sorted(handed_in)] == [10] * 3
+    (wrong,) = [v for v in results["goran"].verdicts if not v.passed]
+    assert (wrong.exercise, wrong.mistake) == ("GatedCrossAttention", "NoTanh")
+    assert wrong.sentence == load_known(A4.name)[wrong.exercise].sentences[wrong.mistake]
+    assert results["goran"].points == FULL - wrong.out_of + wrong.points < FULL
 
 
 def test_again_only_what_changed_is_graded(graded, tmp_path):

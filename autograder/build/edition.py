@@ -20,6 +20,7 @@ DATA_FOLDER = Path(__file__).parents[2] / "data"
 DATA: dict[str, tuple[str, ...]] = {
     "a1_transformer": (),
     "a2_clip": ("emoji", "features", "checkpoints", "experiments"),
+    "a4_vlm": ("world", "vlm"),
 }
 STAND_INS = "stand_ins.py"  # of each assignment, in its folder of cs_vl/checks: answers, which grading sends (autograder/stand_ins.py)
 SCRIPTS = (".py", ".pyc", ".sh")  # what made the data: students get the data alone

@@ -36,6 +36,10 @@ PROSE = {
         "The loss only ever compares the pairs of one batch, so what the model can tell apart depends on what "
         "stood together in its batches."
     ),
+    "a4_vlm": (
+        "The language model is frozen, so what it knew of the thing's name before is still there; all that the pictures "
+        "had to teach is which name a picture stands for."
+    ),
 }
 
 
@@ -102,6 +106,13 @@ CLASSES: dict[str, dict[str, Student]] = {
         "goran": Student(slips=(("clamp_logit_scale", "math.log(max_scale)", "max_scale"),)),
         "hana": Student(cells={"siglip_chunked": ALL_AT_ONCE}),
         "maryam": Student("blank"),
+    },
+    "a4_vlm": {
+        "ada": Student(),
+        "barbara": Student("differently"),
+        "goran": Student(
+            slips=tuple(("GatedCrossAttention", f"self.{gate}.tanh()", f"self.{gate}") for gate in ("attn_gate", "mlp_gate"))
+        ),
     },
 }  # fmt: skip
 

@@ -17,9 +17,18 @@ model's prefix and heads.
 
 from cs_vl.convert.bert import bert_from_hf, bert_state
 from cs_vl.convert.clip import clip_from_hf, clip_state
-from cs_vl.convert.gpt2 import gpt2_from_hf, gpt2_state
+from cs_vl.convert.gpt2 import gpt2_decoder_from_hf, gpt2_decoder_state, gpt2_from_hf, gpt2_state
+from cs_vl.convert.idefics import (
+    idefics_gated_from_hf,
+    idefics_gated_state,
+    idefics_resampler_from_hf,
+    idefics_resampler_state,
+)
+from cs_vl.convert.llama import llama_from_hf, llama_state
+from cs_vl.convert.llava import llava_from_hf, llava_state
 from cs_vl.convert.siglip import siglip_from_hf, siglip_state
 from cs_vl.convert.t5 import t5_from_hf, t5_state
+from cs_vl.convert.visual_bert import visual_bert_from_hf, visual_bert_state
 from cs_vl.convert.vit import vit_from_hf, vit_state
 
 __all__ = [
@@ -27,12 +36,24 @@ __all__ = [
     "bert_state",
     "clip_from_hf",
     "clip_state",
+    "gpt2_decoder_from_hf",
+    "gpt2_decoder_state",
     "gpt2_from_hf",
     "gpt2_state",
+    "idefics_gated_from_hf",
+    "idefics_gated_state",
+    "idefics_resampler_from_hf",
+    "idefics_resampler_state",
+    "llama_from_hf",
+    "llama_state",
+    "llava_from_hf",
+    "llava_state",
     "siglip_from_hf",
     "siglip_state",
     "t5_from_hf",
     "t5_state",
+    "visual_bert_from_hf",
+    "visual_bert_state",
     "vit_from_hf",
     "vit_state",
 ]

@@ -1,4 +1,4 @@
-"""A Hugging Face GPT-2 in our `LanguageModel`."""
+"""A Hugging Face GPT-2 in our `LanguageModel`, or in our `Decoder`, which has a cache."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from cs_vl.convert.loading import activation_name, body, load, read_config, rename
+from cs_vl.models.decoder import Decoder
 from cs_vl.nn.text import LanguageModel, TextTransformer
 
 RENAMES = (
@@ -50,14 +51,7 @@ def gpt2_from_hf(config: Any, state_dict: Mapping[str, Tensor]) -> LanguageModel
     Raises:
         ValueError: the config asks for what `TextTransformer` does not have, or does not fit the tensors.
     """
-    c = read_config(
-        config,
-        model_type="gpt2",
-        tie_word_embeddings=True,
-        scale_attn_weights=True,
-        scale_attn_by_inverse_layer_idx=False,
-        add_cross_attention=False,
-    )
+    c = _read(config)
     transformer = TextTransformer(
         vocab_size=c["vocab_size"],
         context_length=c["n_positions"],
@@ -72,3 +66,40 @@ def gpt2_from_hf(config: Any, state_dict: Mapping[str, Tensor]) -> LanguageModel
     model = LanguageModel(transformer)
     load(model, gpt2_state(state_dict))
     return model
+
+
+def gpt2_decoder_state(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same under the names of our `Decoder`."""
+    return {name.removeprefix("transformer."): tensor for name, tensor in gpt2_state(state_dict).items()}
+
+
+def gpt2_decoder_from_hf(config: Any, state_dict: Mapping[str, Tensor]) -> Decoder:
+    """A GPT-2 from Hugging Face, with its tied head, that writes with a cache (`generate`).
+
+    Arguments and errors as of `gpt2_from_hf`.
+    """
+    c = _read(config, activation_function="gelu_new")
+    decoder = Decoder(
+        vocab_size=c["vocab_size"],
+        context_length=c["n_positions"],
+        dim=c["n_embd"],
+        depth=c["n_layer"],
+        heads=c["n_head"],
+        mlp_dim=c.get("n_inner"),
+        style="gpt2",
+        eps=c["layer_norm_epsilon"],
+    )
+    load(decoder, gpt2_decoder_state(state_dict))
+    return decoder
+
+
+def _read(config: Any, **expected: Any) -> dict[str, Any]:
+    return read_config(
+        config,
+        model_type="gpt2",
+        tie_word_embeddings=True,
+        scale_attn_weights=True,
+        scale_attn_by_inverse_layer_idx=False,
+        add_cross_attention=False,
+        **expected,
+    )

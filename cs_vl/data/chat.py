@@ -51,7 +51,7 @@ def answer_labels(
     hold several, or none.  The label of a token is its id where it belongs to an answer or is the
     `<|endoftext|>` that ends one, and -100 everywhere else:
 
-    - `<assistant>` itself is never learned.  (Should one stand within an answer, that goes on after it.)
+    - `<assistant>` itself is never learned.  None stands within an answer.
     - Questions, `<image>` tokens, and what follows an answer's end, padding for instance, are not learned;
       nor is an `<|endoftext|>` that ends no answer.
     - An empty answer is its `<|endoftext|>` alone.
@@ -67,11 +67,11 @@ def answer_labels(
         A new tensor of the same shape.
     """
     ### BEGIN SOLUTION
-    place = torch.arange(ids.shape[-1], device=ids.device)
-    marked, ended = ids == assistant_id, ids == end_id
-    # Where was the last <assistant> so far, and the last end *before* this token?  -1: nowhere.
-    began = torch.where(marked, place, -1).cummax(dim=-1).values
-    closed = torch.where(ended, place, -1).cummax(dim=-1).values.roll(1, dims=-1)
-    closed[..., :1] = -1
-    return ids.masked_fill((began <= closed) | marked, -100)
+    labels = torch.full_like(ids, IGNORE)
+    answering = ids.new_zeros(ids.shape[:-1], dtype=torch.bool)
+    for i, token in enumerate(ids.unbind(-1)):  # one place of all rows
+        labels[..., i] = torch.where(answering, token, IGNORE)
+        answering[token == end_id] = False
+        answering[token == assistant_id] = True
+    return labels
     ### END SOLUTION

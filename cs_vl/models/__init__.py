@@ -9,6 +9,7 @@ Read in this order:
 5. `sampling`, `generate`: how it writes.
 6. `llava`: a picture as words of a language model.
 7. `flamingo`: a language model that looks at pictures on the way.
+8. `visual_bert`, `vilbert`: what came before: a BERT for both, and two streams with co-attention.
 """
 
 from cs_vl.models.captioner import Captioner
@@ -19,6 +20,8 @@ from cs_vl.models.flamingo import Flamingo
 from cs_vl.models.generate import generate, left_pad
 from cs_vl.models.llava import LLaVA, LLaVAOutput, Projector, set_phase, splice_images
 from cs_vl.models.sampling import next_token_probabilities
+from cs_vl.models.vilbert import ViLBERT, ViLBERTOutput
+from cs_vl.models.visual_bert import VisualBERT, VisualBERTOutput
 
 __all__ = [
     "CLIP",
@@ -29,6 +32,10 @@ __all__ = [
     "LLaVA",
     "LLaVAOutput",
     "Projector",
+    "ViLBERT",
+    "ViLBERTOutput",
+    "VisualBERT",
+    "VisualBERTOutput",
     "clip_init",
     "generate",
     "left_pad",

@@ -90,6 +90,9 @@ class Flamingo(nn.Module):
             images: of each text, in order; a text with fewer uses the first of them; or
             media: what `look` gives, in their place.
             real: see `Decoder.hidden`.
+
+        Raises:
+            ValueError: a text has more `<image>` tokens than images.
         """
         if media is None:
             if images is None:
@@ -106,12 +109,16 @@ class Flamingo(nn.Module):
         real: Bool[Tensor, "batch length"] | None = None,
         **options: Any,
     ) -> Int[Tensor, "batch new"]:
-        """Go on: the new tokens alone; prompts padded on the left, options as in `generate`."""
+        """Go on: the new tokens alone; prompts padded on the left, options and errors as in `generate`."""
         looking = self._looking(ids, self.look(images))
         return generate(self.lm, ids, real=real, before_block=looking, **options)
 
     def _looking(self, ids: Tensor, media: Tensor) -> BeforeBlock:
-        mask = media_mask(ids == self.image_id, media.shape[1])
+        is_image, images = ids == self.image_id, media.shape[1]
+        most = int(is_image.sum(dim=1).max())
+        if most > images:
+            raise ValueError(f"a text has {most} <image> tokens, but there are {images} images for each text")
+        mask = media_mask(is_image, images)
 
         def look(i: int, x: Tensor) -> Tensor:
             if str(i) not in self.gated:

@@ -24,7 +24,7 @@ def left_pad(
     return ids.reshape(len(texts), longest).long(), torch.arange(longest) >= behind[:, None]
 
 
-@torch.no_grad()
+@torch.inference_mode()  # as no_grad, with less to note down for each of many small steps
 def generate(
     lm: Decoder,
     ids: Int[Tensor, "batch length"] | None = None,
@@ -54,11 +54,12 @@ def generate(
         The new tokens alone, as many as the longest text needs.
 
     Raises:
-        ValueError: prompt and new tokens are more than the model's context_length.
+        ValueError: there is no token to begin with, or prompt and new tokens are more than the model's
+            context_length.
     """
     prompt = ids if ids is not None else embeds
-    if prompt is None:
-        raise ValueError("generate needs ids or embeds to begin with")
+    if prompt is None or prompt.shape[1] == 0:
+        raise ValueError("generate needs ids or embeds to begin with, of at least one token")
     batch, length = prompt.shape[:2]
     if length + max_new_tokens > lm.context_length:
         raise ValueError(
@@ -66,7 +67,7 @@ def generate(
             f"context_length of {lm.context_length}: shorten the prompt or write less"
         )
     cache = lm.new_cache(batch, length + max_new_tokens)
-    written: list[Tensor] = []
+    written = [torch.empty(batch, 0, dtype=torch.long, device=prompt.device)]
     done = torch.zeros(batch, dtype=torch.bool, device=prompt.device)
     for _ in range(max_new_tokens):
         x = lm.hidden(ids, embeds=embeds, real=real, cache=cache, before_block=before_block)[:, -1]
@@ -79,10 +80,11 @@ def generate(
         if end_id is not None:
             new = new.masked_fill(done, end_id)
             done = done | (new == end_id)
-        written.append(new)
+        ids, embeds = new[:, None], None
+        written.append(ids)
         if end_id is not None and done.all():
             break
-        ids, embeds = new[:, None], None
         if real is not None:
             real = torch.cat([real, torch.ones_like(real[:, :1])], dim=1)
-    return torch.stack(written, dim=1) if written else torch.empty(batch, 0, dtype=torch.long)
+    with torch.inference_mode(False):  # what comes out may be trained on
+        return torch.cat(written, dim=1)

@@ -68,12 +68,14 @@ def splice_images(
 ) -> tuple[Float[Tensor, "batch spliced dim"], Int[Tensor, "batch spliced"] | None]:
     """Put all patches of an image where its one `<image>` token stands (official code, `llava_arch.py`).
 
-    Text before and behind keeps its order; what stood at the `<image>` token itself is gone.
+    Text before and behind keeps its order; what stood at the `<image>` token itself is gone.  Nothing that is
+    given is changed.
 
     Args:
         ids: the tokens; every row has the same number of `<image>` tokens (0 is possible), wherever they are.
         text_embeds: the tokens' embeddings; those at `<image>` mean nothing.
-        image_features: the images in the order of reading: those of the first row, then those of the second.
+        image_features: the images in the order of reading: those of the first row, then those of the second;
+            (0, patches, dim) where no row has any.
         image_id: the id of `<image>`.
         labels: of the tokens, or None.
 
@@ -212,7 +214,7 @@ def set_phase(model: LLaVA, phase: int) -> None:
     if phase not in (1, 2):
         raise ValueError(f"LLaVA is trained in phase 1 and phase 2; got {phase!r}")
     ### BEGIN SOLUTION
-    model.visual.requires_grad_(False)
-    model.projector.requires_grad_(True)
-    model.lm.requires_grad_(phase == 2)
+    learning = {1: ["projector"], 2: ["projector", "lm"]}[phase]
+    for name, part in model.named_children():
+        part.requires_grad_(name in learning)
     ### END SOLUTION

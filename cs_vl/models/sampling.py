@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from cs_vl.exercise import exercise
 
@@ -26,24 +27,24 @@ def next_token_probabilities(
     The others get exactly 0; those that stay are divided by their sum.
 
     Args:
-        logits: finite; no two of a row that matter are equal.
-        temperature: 0 or more; 0: greedy: all probability is on the largest logit.
+        logits: finite, of any size; no two of a row that matter are equal.
+        temperature: 0 or more.  0 is greedy: the largest logit has probability 1, whatever top_k and top_p.
         top_k: 1 or more; None, or more than there are tokens: all stay.
-        top_p: above 0, at most 1; None or 1: all stay.
+        top_p: above 0, at most 1; None or 1: all stay.  The likeliest token always stays.
 
     Returns:
         (batch, vocab); each row sums to 1.
     """
     ### BEGIN SOLUTION
-    if temperature == 0:
-        temperature, top_k = 1.0, 1
-    p, order = (logits / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
+    if not temperature:  # greedy
+        return F.one_hot(logits.argmax(dim=1), logits.shape[1]).to(logits.dtype)
+    p, order = (logits / temperature).softmax(dim=1).sort()  # the likeliest last
     if top_k is not None:
-        p = torch.where(torch.arange(p.shape[-1], device=p.device) < top_k, p, 0)
-        p = p / p.sum(dim=-1, keepdim=True)
-    if top_p is not None and top_p < 1:
-        before = p.cumsum(dim=-1) - p  # what the likelier ones add up to
-        p = torch.where(before < top_p, p, 0)
-    p = p / p.sum(dim=-1, keepdim=True)
-    return torch.zeros_like(p).scatter(-1, order, p)
+        p[:, :-top_k] = 0
+        p = p / p.sum(dim=1, keepdim=True)
+    if top_p is not None:
+        others = p[:, :-1]  # the likeliest always stays
+        others[others.cumsum(dim=1) <= 1 - top_p] = 0  # what is not needed to reach top_p
+        p = p / p.sum(dim=1, keepdim=True)
+    return torch.zeros_like(p).scatter(1, order, p)
     ### END SOLUTION

@@ -16,10 +16,11 @@ class CachedAttention(nn.Module):
 
     Args:
         dim: width of the tokens.
-        heads: number of heads; each is dim // heads wide.
+        heads: number of heads; each is dim // heads wide, and head h owns the columns h * head_dim ...
+            (h + 1) * head_dim - 1 of its projection.
         kv_heads: number of heads of keys and values (default: heads).  Where they are fewer, each serves
-            heads // kv_heads neighbouring query heads (Ainslie et al. 2023, GQA): query head h looks with
-            key head h // (heads // kv_heads).
+            heads // kv_heads neighbouring query heads (Ainslie et al. 2023, GQA): with 6 heads and 2
+            kv_heads, heads 0, 1, 2 look at key head 0, and heads 3, 4, 5 at key head 1.
         rotary_base: of `rotary_embed`, or None for no rotation (GPT-2).
         bias: whether the four linear layers have one (Llama: no; GPT-2: yes).
     """
@@ -56,18 +57,19 @@ class CachedAttention(nn.Module):
         mask: Bool[Tensor, "#batch #heads new keys"] | None = None,
         cache: LayerCache | None = None,
     ) -> Float[Tensor, "batch new dim"]:
-        """Let the new tokens look at all tokens so far.
+        """Let the new tokens look at all tokens so far, their own among them.
 
         Queries and keys are rotated (`rotary_embed`), each by its own position, where `rotary_base` is not
         None; values never are.  The new keys, rotated already, and the new values then go into the cache,
         whose `append` gives those of all tokens so far, older ones first.  Attention is softmax(q k^T /
-        sqrt(head_dim)) v in each head; `out_proj` joins the heads.
+        sqrt(head_dim)) v in each head; `out_proj` joins the heads, head 0 first.
 
         Args:
             x: the new tokens: the whole text where there is no cache, or where it is still empty.
             positions: of the new tokens; see `rotary_embed`.
-            mask: True = may look; keys are all tokens so far, the new ones last.  None: causal: a new token
-                sees all that were there before x, and of x itself and those before itself.
+            mask: True = may look; it alone says so, and keys are all tokens so far, the new ones last.
+                Every row has a True.  None: causal: a token sees itself and all before it, in x and in the
+                cache.
             cache: this layer's, or None.
 
         Returns:
@@ -80,15 +82,14 @@ class CachedAttention(nn.Module):
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
         if self.rotary_base is not None:
-            q = rotary_embed(q, positions, self.rotary_base)
-            k = rotary_embed(k, positions, self.rotary_base)
+            # Both by the same angles: in one go.
+            both = rotary_embed(torch.cat([q, k], dim=1), positions, self.rotary_base)
+            q, k = both.split([self.heads, self.kv_heads], dim=1)
         if cache is not None:
             k, v = cache.append(k, v)
-        if mask is None:
-            new, keys = q.shape[2], k.shape[2]
-            mask = torch.ones(new, keys, dtype=torch.bool, device=x.device).tril(keys - new)
-        k = k.repeat_interleave(self.heads // self.kv_heads, dim=1)
-        v = v.repeat_interleave(self.heads // self.kv_heads, dim=1)
-        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        new, keys = q.shape[2], k.shape[2]
+        if mask is None and new > 1:  # one token alone sees all that is there
+            mask = x.new_ones(new, keys).tril(keys - new).bool()
+        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
         return self.out_proj(heads.transpose(1, 2).flatten(2))
         ### END SOLUTION

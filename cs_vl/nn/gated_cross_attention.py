@@ -22,15 +22,15 @@ def media_mask(is_image: Bool[Tensor, "batch length"], images: int) -> Bool[Tens
 
     Args:
         is_image: whether each token is an `<image>` token.
-        images: how many images there are at hand for each text; rows with fewer `<image>` tokens use the
-            first of them.
+        images: how many images there are at hand for each text.  No text has more `<image>` tokens; one
+            that has fewer uses the first images, in order.
 
     Returns:
-        (batch, length, images), True = may look: at most one True in a row.
+        (batch, length, images), boolean, True = may look: one True in a row, or none.
     """
     ### BEGIN SOLUTION
     seen = is_image.cumsum(dim=1)  # how many images have appeared
-    return seen[..., None] == torch.arange(1, images + 1, device=is_image.device)
+    return seen[..., None] == torch.arange(1, images + 1).to(seen.device)
     ### END SOLUTION
 
 
@@ -81,23 +81,27 @@ class GatedCrossAttention(nn.Module):
     ) -> Float[Tensor, "batch length dim"]:
         """Let the text look at its images.
 
-        x + tanh(attn_gate) * attention from norm1(x) to the media; to that sum y, y + tanh(mlp_gate) *
-        mlp(norm2(y)).
+            y = x + tanh(attn_gate) * (attention from norm1(x) to the media)
+            return y + tanh(mlp_gate) * mlp(norm2(y))
 
         Args:
+            x: the text.  All inputs are left as they were (x = x + ..., not x += ...): the next layer gets
+                the same media and mask.
             media: the tokens of each image, from the resampler; they are not normalised again.
-            mask: which image each token may look at (`media_mask`), at all its latents alike.  Where it is
-                False for all images, attention gives exactly 0, whatever the media (and no gradient, and no
-                NaN).
+            mask: which image each token may look at (`media_mask`): one, at all its latents alike, or none.
+                A token that sees none gets exactly 0 from attention, whatever the media, and the media no
+                gradient from it.  Mind that a softmax over a row that is all -inf is NaN, and so is its
+                gradient, even where NaN is replaced by 0 later.  (The MLP works on every token.)
 
         `self.attn(x, context, mask)` returns a pair (output, weights), and its mask has a dimension for the
-        heads; see `MultiHeadAttention`.
+        heads, (batch, 1, length, keys); see `MultiHeadAttention`.
         """
         ### BEGIN SOLUTION
         mask = mask.repeat_interleave(media.shape[2], dim=2)  # (batch, length, images * latents)
         sees = mask.any(dim=2, keepdim=True)
         # Who sees nothing looks everywhere, so that the softmax has something to divide by, and gets nothing.
-        looked, _ = self.attn(self.norm1(x), media.flatten(1, 2), (mask | ~sees)[:, None])
+        mask = mask.masked_fill(~sees, True)
+        looked, _ = self.attn(self.norm1(x), media.flatten(1, 2), mask[:, None])
         x = x + self.attn_gate.tanh() * looked.masked_fill(~sees, 0)
         return x + self.mlp_gate.tanh() * self.mlp(self.norm2(x))
         ### END SOLUTION

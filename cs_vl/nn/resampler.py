@@ -75,11 +75,13 @@ class PerceiverResampler(nn.Module):
     def forward(self, media: Float[Tensor, "images tokens dim"]) -> Float[Tensor, "images latents dim"]:
         """Sum up each image, whatever the number of its tokens.
 
-        Every image starts from the same latents.  In each block (see `ResamplerBlock`) the queries are
+        Every image starts from the same `self.latents`.  In each block (see `ResamplerBlock`) the queries are
         norm_latents(latents); keys and values come from norm_media(media) *and*, behind them, from
-        norm_latents(latents).  What attention gives is added to the latents (as they were before the norm),
-        then what the block's `mlp` gives for the sum.  The media stay the same for all blocks.  `norm` comes
-        once, at the end.
+        norm_latents(latents): the latents look at the image and at each other.  What attention gives is added
+        to the latents (as they were before the norm), then what the block's `mlp` gives for that sum.  The
+        media stay the same for all blocks.  `self.norm` comes once, at the end.
+
+        `block.attn(x, context)` returns a pair (output, weights); `block.mlp` begins with a norm of its own.
         """
         ### BEGIN SOLUTION
         latents = self.latents.expand(len(media), -1, -1)

@@ -2,52 +2,52 @@
 
 import numpy as np
 from jaxtyping import Float
-from numpy import ndarray
 
 from cs_vl.exercise import exercise
 
 
 @exercise
 def rms_norm_numpy(
-    x: Float[ndarray, "*batch dim"], weight: Float[ndarray, " dim"], eps: float = 1e-6
-) -> Float[ndarray, "*batch dim"]:
-    """x / sqrt(mean(x^2) + eps) * weight, over the last dimension   (Zhang and Sennrich 2019, eq. 4).
+    x: Float[np.ndarray, "*batch dim"], weight: Float[np.ndarray, " dim"], eps: float = 1e-6
+) -> Float[np.ndarray, "*batch dim"]:
+    """y = weight * x / sqrt(mean(x^2) + eps)   (Zhang and Sennrich 2019, eq. 4).
 
     Layer norm without the mean and without the bias: all that it keeps of a token is its direction.
 
     Args:
-        x: any number of leading dimensions.
-        weight: one factor for each number of the last dimension.
+        x: any number of leading dimensions; the mean is that of each vector along the last axis.
+        weight: one factor for each number of a vector.
         eps: inside the root, so that a token of zeros gives zeros.
     """
     ### BEGIN SOLUTION
-    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps) * weight
+    rms = np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps)  # (*batch, 1)
+    return weight * x / rms
     ### END SOLUTION
 
 
 @exercise
 def rms_norm_numpy_backward(
-    grad: Float[ndarray, "*batch dim"],
-    x: Float[ndarray, "*batch dim"],
-    weight: Float[ndarray, " dim"],
+    grad_y: Float[np.ndarray, "*batch dim"],
+    x: Float[np.ndarray, "*batch dim"],
+    weight: Float[np.ndarray, " dim"],
     eps: float = 1e-6,
-) -> tuple[Float[ndarray, "*batch dim"], Float[ndarray, " dim"]]:
-    """The gradients with respect to x and weight, from that with respect to y, the forward's output.
-
-    Write x_hat for x / r, where r = sqrt(mean(x^2) + eps) is one number a token.  Every x_i moves r, and with
-    it every y_j of its token: that is the term which takes from the gradient its part along x_hat.
+) -> tuple[Float[np.ndarray, "*batch dim"], Float[np.ndarray, " dim"]]:
+    """The gradients of `rms_norm_numpy`'s inputs, from that of its output y = rms_norm_numpy(x, weight, eps).
 
     Args:
-        grad: dL/dy, of the shape of x.
-        x, weight, eps: as in the forward pass.
+        grad_y: dL/dy, in the shape of x.
+        x, weight, eps: what `rms_norm_numpy` was given.
 
     Returns:
-        (dL/dx, dL/dweight), of the shapes of x and weight; the weight collects from all tokens.
+        (grad_x, grad_weight), each in the shape of its input: `weight` serves every token, so its gradient
+        is a sum over all leading dimensions.
     """
     ### BEGIN SOLUTION
-    r = np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps)  # (*batch, 1)
-    x_hat = x / r
-    g = grad * weight  # dL/dx_hat
-    grad_x = (g - x_hat * (g * x_hat).mean(axis=-1, keepdims=True)) / r
-    return grad_x, (grad * x_hat).reshape(-1, x.shape[-1]).sum(axis=0)
+    rms = np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps)
+    x_hat = x / rms
+    # x_i acts on x_hat_j by itself, and through rms, where drms/dx_i = x_i / (n rms) = x_hat_i / n:
+    # dx_hat_j/dx_i = (1[i = j] - x_hat_i x_hat_j / n) / rms.
+    g = grad_y * weight  # dL/dx_hat
+    grad_x = (g - x_hat * (g * x_hat).mean(axis=-1, keepdims=True)) / rms
+    return grad_x, (grad_y * x_hat).sum(axis=tuple(range(x.ndim - 1)))
     ### END SOLUTION

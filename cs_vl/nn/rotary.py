@@ -16,9 +16,10 @@ def rotary_embed(
     """Rotate pairs of numbers by angles that grow with the position   (Su et al. 2021, RoFormer, eq. 14-15).
 
     Number j of the first half of the last dimension and number j of its *second half* are a point in the
-    plane (Llama's layout; others take neighbours 2j and 2j + 1).  A token at position m turns the point
-    counterclockwise by the angle m * base^(-2j / head_dim), for j = 0 ... head_dim / 2 - 1.  So position 0
-    changes nothing, and no rotation changes a length.
+    plane (Llama's layout; others pair the neighbours 2j and 2j + 1).  A token at position m turns the point
+    counterclockwise by the angle m * base^(-2j / head_dim), for j = 0 ... head_dim / 2 - 1.  At position 1
+    the point (1, 0) of j = 0 goes to (cos 1, sin 1).  Position 0 changes nothing, and no rotation changes
+    a length.
 
     Args:
         x: queries or keys; head_dim is even.
@@ -27,15 +28,14 @@ def rotary_embed(
         base: the larger, the slower the slow pairs turn.
 
     Returns:
-        As x, in its dtype.
+        As x, in x's dtype (the angles themselves are float32: in float16 they would be too coarse).
     """
     ### BEGIN SOLUTION
-    half = x.shape[-1] // 2
-    frequency = base ** (-torch.arange(half, device=x.device) / half)
-    angle = positions[..., None] * frequency  # (length, half), or (batch, length, half)
-    if positions.ndim == 2:
-        angle = angle[:, None]  # the same for all heads
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     first, second = x.chunk(2, dim=-1)
+    half = first.shape[-1]
+    frequency = torch.logspace(0, 1 / half - 1, half, base=base, device=x.device)  # base^(-j / half)
+    # The same angles for all heads: (1, length, half), or (batch, 1, length, half).
+    angle = (positions[..., None] * frequency).unsqueeze(-3)
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
     ### END SOLUTION

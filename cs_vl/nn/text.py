@@ -157,18 +157,11 @@ class TextTransformer(nn.Module):
             ValueError: a text is longer than context_length.
         """
         batch, length = ids.shape
-        if length > len(self.position_embed):
-            longest = len(self.position_embed)
-            raise ValueError(f"context_length is {longest} tokens; got {length}: cut the texts or raise it")
+        x = self.embed(ids, segment_ids)
         if lengths is None:
             lengths = torch.full((batch,), length, device=ids.device)
         padding_mask = attention_mask(length, lengths, length, causal=self.causal and mask is None)
         mask = padding_mask if mask is None else padding_mask & mask.to(ids.device)
-
-        x = self.token_embed(ids) + self.position_embed[:length]
-        if self.segment_embed is not None:
-            x = x + self.segment_embed(torch.zeros_like(ids) if segment_ids is None else segment_ids)
-        x = self.embed_norm(x)
 
         hidden_states = [x]
         for block in self.blocks:
@@ -178,6 +171,19 @@ class TextTransformer(nn.Module):
         tokens = self.norm(x)
         pooled = pool_text(tokens, ids, self.pool, end_id=self.end_id, lengths=lengths)
         return TextOutput(pooled, tokens, tuple(hidden_states))
+
+    def embed(
+        self, ids: Int[Tensor, "batch length"], segment_ids: Int[Tensor, "batch length"] | None = None
+    ) -> Float[Tensor, "batch length dim"]:
+        """What enters the first block; arguments and errors as in `forward`."""
+        length = ids.shape[1]
+        if length > len(self.position_embed):
+            longest = len(self.position_embed)
+            raise ValueError(f"context_length is {longest} tokens; got {length}: cut the texts or raise it")
+        x = self.token_embed(ids) + self.position_embed[:length]
+        if self.segment_embed is not None:
+            x = x + self.segment_embed(torch.zeros_like(ids) if segment_ids is None else segment_ids)
+        return self.embed_norm(x)
 
 
 class LanguageModel(nn.Module):

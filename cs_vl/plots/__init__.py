@@ -14,25 +14,45 @@ from cs_vl.plots.robustness import accuracy_by_style, effective_robustness
 from cs_vl.plots.scale import attention_sharpness
 from cs_vl.plots.sheets import nearest_neighbours, retrieval_sheet, style_sheet, zero_shot_predictions
 from cs_vl.plots.similarity import similarity_matrix, softmax_temperatures
+from cs_vl.plots.vlm import (
+    answer_sheet,
+    few_shot_sheet,
+    hallucination_bars,
+    interleaved_mask,
+    next_token_bars,
+    scene_sheet,
+    scores_by_distance,
+    scores_with_controls,
+    spliced_sequence,
+)
 
 __all__ = [
     "accuracy_by_style",
+    "answer_sheet",
     "attention_maps",
     "attention_sharpness",
     "attention_weights",
     "bars",
     "effective_robustness",
+    "few_shot_sheet",
+    "hallucination_bars",
+    "interleaved_mask",
     "learning_curves",
     "long_tail",
     "mask_grid",
     "memory_bars",
     "nearest_neighbours",
+    "next_token_bars",
     "position_similarity",
     "retrieval_sheet",
+    "scene_sheet",
+    "scores_by_distance",
+    "scores_with_controls",
     "seed_curves",
     "show_scenes",
     "similarity_matrix",
     "softmax_temperatures",
+    "spliced_sequence",
     "style_sheet",
     "zero_shot_predictions",
 ]

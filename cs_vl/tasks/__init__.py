@@ -8,4 +8,6 @@ Read in this order:
 - `emoji_clip` (train one, and ask it for what it has never seen), `emoji_levels` (coarse and fine questions),
   `emoji_classifier` (its supervised twin), `lit` (its twin with locked towers), `caption_prediction` (models
   that predict the caption instead), `stored` (those that have been trained already).
+- models that answer in words: `vqa` (ask, and compare), `controls` (without the picture, or the question),
+  `caption_metrics`, `hallucination` (POPE), `relative_score` (a judge's).
 """

@@ -27,9 +27,10 @@ def few_shot_scores(
     `<eoc>`, "a cat" can't win only because every "a cat fish" begins with it.)
 
     Args:
-        read: ids (batch, length) -> logits (batch, length, vocab); those at i are of token i + 1.  It knows
-            the images: that of each shot in order, then the query's.  It can read any number of texts at once
-            that are equally long; what stands behind a token changes nothing for it.
+        read: ids (batch, length), a tensor -> logits (batch, length, vocab); those at i are of token i + 1.
+            It knows the images: that of each shot in order, then the query's.  It can read any number of
+            texts at once; shorter ones may be filled up *behind* their end with any id, as no token sees
+            what comes after it.
         shots: the labels of the examples, as token ids, in order; may be empty (zero shots).
         labels: the labels to compare, as token ids, each of one token or more.
         image_id, eoc_id: the ids of `<image>` and `<eoc>`.
@@ -43,9 +44,8 @@ def few_shot_scores(
     prompt = [*examples, image_id, *prefix]
     scores = []
     for label in labels:
-        ids = torch.tensor([[*prompt, *label, eoc_id]])
-        log_p = read(ids)[0, :-1].log_softmax(dim=-1)  # at i: of token i + 1
-        of_tokens = log_p.gather(1, ids[0, 1:, None].to(log_p.device))[:, 0]
-        scores.append(of_tokens[len(prompt) - 1 :].sum())
+        text = [*prompt, *label, eoc_id]
+        (log_p,) = read(torch.tensor([text])).log_softmax(dim=2)  # one text; at i: of token i + 1
+        scores.append(sum(log_p[i - 1, text[i]] for i in range(len(prompt), len(text))))
     return torch.stack(scores)
     ### END SOLUTION

@@ -9,6 +9,7 @@ import torch
 
 from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
 from tests.bench.clip import clip_step
+from tests.bench.decoding import decoding
 from tests.bench.grading import rows as grading_rows
 from tests.bench.losses import losses
 
@@ -111,6 +112,8 @@ def main() -> None:
     print("| what | peer | ours / peer | ours |\n|---|---|---|---|")
     for bench in (vit_step, gpt2_step, partial(clip_step, in_turn), scenes):
         say(*bench(), "s")
+    for decoding_row in decoding(in_turn):
+        say(*decoding_row, "s")
     for name in ASSIGNMENTS:
         say(*checks(name), "s")
     for grading_row in grading_rows():

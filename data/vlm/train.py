@@ -97,21 +97,21 @@ class Run:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-LONG = {"kind": "llava", "steps": 2600, "batch_size": 192, "lr": 1e-3, "steps_before": 500}
-SHORT = {"kind": "llava", "steps": 900, "batch_size": 192, "lr": 1e-3, "steps_before": 240}
+LONG = {"kind": "llava", "steps": 2200, "batch_size": 192, "lr": 1e-3, "steps_before": 400}
+SHORT = {"kind": "llava", "steps": 800, "batch_size": 192, "lr": 1e-3, "steps_before": 200}
 RUNS = {
-    "tower": Run("tower", steps=3000, batch_size=768, lr=1e-3, seeds=(0,)),
+    "tower": Run("tower", steps=2600, batch_size=768, lr=1e-3, seeds=(0,)),
     "lm": Run("lm", steps=2000, batch_size=96, lr=2e-3, seeds=(0,)),
     # Its text lacks the facts of what is not taught: what is left to know of them is what can be seen.
     "lm-unread": Run("lm", steps=2000, batch_size=96, lr=2e-3, seeds=(0,)),
     "llava": Run(**LONG),
-    "llava-unread": Run(**LONG, lm="lm-unread"),
     # Shorter ones that differ in one thing each.
     "llava-short": Run(**SHORT),
     "llava-linear": Run(**SHORT, mlp=False),
     "llava-last": Run(**SHORT, layer=-1),
     "llava-pooled": Run(**SHORT, layer=None),
-    "flamingo": Run("flamingo", steps=2500, batch_size=48, lr=1e-3),
+    "llava-unread": Run(**SHORT, lm="lm-unread"),
+    "flamingo": Run("flamingo", steps=2000, batch_size=48, lr=1e-3),
 }
 
 

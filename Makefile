@@ -67,6 +67,7 @@ bench: $(READY)  ## measure time and memory against peers
 
 checkpoints: $(READY)  ## train the committed checkpoints again
 	@OMP_NUM_THREADS=$(JOBS) $(BIN)/python data/checkpoints/train.py
+	@OMP_NUM_THREADS=$(JOBS) $(BIN)/python data/vlm/train.py
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

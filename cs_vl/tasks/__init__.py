@@ -9,5 +9,7 @@ Read in this order:
   `emoji_classifier` (its supervised twin), `lit` (its twin with locked towers), `caption_prediction` (models
   that predict the caption instead), `stored` (those that have been trained already).
 - models that answer in words: `vqa` (ask, and compare), `controls` (without the picture, or the question),
-  `caption_metrics`, `hallucination` (POPE), `relative_score` (a judge's).
+  `caption_metrics`, `hallucination` (POPE), `relative_score` (a judge's);
+- language models that see: `scene_models` (their sizes, and those that have been trained), `scene_training`
+  (what they learn from), `scene_answers` (ask them), `in_context` (show examples), `scene_results`.
 """

@@ -4,14 +4,13 @@ All small enough for a laptop: 64 x 64 pixels, 64 patches, two or three million 
 `data/vlm/train.py` trains them; `load_...` read what it left behind.
 """
 
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import nn
 
 from cs_vl.data.bpe import Tokenizer
 from cs_vl.data.chat import IMAGE
-from cs_vl.data.files import DamagedFile, data_file, read_json, read_tensors
+from cs_vl.data.files import DamagedFile, data_file, read_tensors
 from cs_vl.data.world import load_world_tokenizer
 from cs_vl.models.clip import CLIP
 from cs_vl.models.decoder import Decoder
@@ -39,7 +38,7 @@ def make_scene_tower() -> ViT:
 
 
 def make_scene_clip(tokenizer: Tokenizer) -> CLIP:
-    """The tower's school: to pick the caption of a scene among those of others.  Later its text tower goes."""
+    """The tower's school: to pick the caption of a scene.  Later its text tower goes."""
     text = TextTransformer(
         vocab_size=tokenizer.vocab_size,
         context_length=CAPTION_LENGTH,
@@ -104,7 +103,7 @@ def load_world_lm() -> Decoder:
 
 
 def load_llava(phase: int = 2) -> LLaVA:
-    """LLaVA after phase 1 (the projector has been trained), phase 2 (projector and LM), or before both (0)."""
+    """LLaVA before training (0), after phase 1 (its projector has learned) or 2 (projector and LM)."""
     if phase not in (0, 1, 2):
         raise ValueError(f"phase should be 0 (before training), 1 or 2; got {phase!r}")
     model = make_llava(load_scene_tower(), load_world_lm(), load_world_tokenizer())
@@ -136,17 +135,3 @@ def _filled(module: Model, name: str) -> Model:
     except RuntimeError as error:  # names or shapes
         raise DamagedFile(path, str(error).split("\n")[0]) from error
     return module.eval()
-
-
-def stored_vlm(run: str) -> list[dict[str, Any]]:
-    """What a run of `data/vlm/train.py` gave: a dict a seed.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    folder: Path = data_file("vlm/README.md").parent / "results"
-    found = sorted(folder.glob(f"{run}-[0-9].json"))
-    if not found:
-        there = sorted({path.stem.rpartition("-")[0] for path in folder.glob("*.json")})
-        raise FileNotFoundError(f"there is no stored run {run!r}; there is {', '.join(there)}")
-    return [read_json(path) for path in found]

@@ -284,8 +284,8 @@ class EpisodeMaker:
         """An episode's tokens, and the labels: names, and the end of each chunk.
 
         Args:
-            known: whether the names can be known beforehand.  Else each counts from its second time on: nobody
-                could guess the first.
+            known: whether the names can be known beforehand.  Else each counts from its second time on:
+                nobody could guess the first.
         """
         ids: list[int] = []
         labels: list[int] = []

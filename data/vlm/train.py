@@ -5,9 +5,9 @@
     python data/vlm/train.py --jobs 12             so many at a time (on a GPU)
     python data/vlm/train.py --table               the tables of what is stored, without training
 
-A run writes `results/<run>-<seed>.json` when it ends; its weights lie in `unfinished/` for the runs that build
-on it.  Killed, it goes on from its unfinished state when it is called again.  Those of seed 0 that the notebook
-uses become `<name>.safetensors` here, as float16.
+A run writes `results/<run>-<seed>.json` when it ends; its weights lie in `unfinished/` for the runs that
+build on it.  Killed, it goes on from its unfinished state when it is called again.  Those of seed 0 that the
+notebook uses become `<name>.safetensors` here, as float16.
 """
 
 import argparse
@@ -71,6 +71,7 @@ from cs_vl.tasks.scene_training import (
     text_loss,
     text_stream,
 )
+from cs_vl.tasks.stored import score_table
 from cs_vl.train import device_name, fit, pick_device
 
 HERE = Path(__file__).parent
@@ -188,7 +189,7 @@ def data() -> dict[str, Any]:
 
 
 class Remembered(nn.Module):
-    """Stands in for a frozen tower that has seen all images before: what it saw is handed in in their place."""
+    """Stands in for a frozen tower that has seen all images before: what it saw is handed in."""
 
     def forward(self, seen: Tensor) -> ViTOutput:
         return ViTOutput(seen, seen, (seen, seen))
@@ -196,7 +197,7 @@ class Remembered(nn.Module):
 
 @torch.no_grad()
 def remember(tower: ViT, images: Tensor, layer: int | None) -> Tensor:
-    """One hidden state of all images, or (None) what the tower pools; as float16, on the device that trains."""
+    """One hidden state of all images, or (None) what the tower pools; float16, where training is."""
     device = pick_device()
     tower.to(device).eval()
     seen = []
@@ -257,7 +258,7 @@ def train_lm(name: str, run: Run, seed: int, fit: Callable) -> Scores:
 
 @torch.no_grad()
 def lm_scores(lm: nn.Module) -> Scores:
-    """How often it knows what kind of thing each thing is: those that are taught with pictures, and the others."""
+    """How often it knows what kind of thing each is: those taught with pictures, and the others."""
     world, tokenizer = load_world(), load_world_tokenizer()
     prompts = [chat([(f"What kind of thing is {a(name)}?", None)], image=False) for name in world.names]
     ids, real = left_pad(encode_all(tokenizer, prompts), 0)
@@ -275,7 +276,7 @@ def lm_scores(lm: nn.Module) -> Scores:
 
 
 def parts(run: Run) -> tuple[ViT, Decoder]:
-    """The frozen tower and the language model that a run begins with: the same for all seeds, as in the papers."""
+    """The frozen tower and the language model that a run begins with: the same for all seeds."""
     tower, lm = make_scene_tower(), make_world_lm(load_world_tokenizer())
     trained("tower", 0, tower)
     trained(run.lm, 0, lm)
@@ -355,7 +356,7 @@ KINDS: dict[str, Callable[[str, Run, int, Callable], Scores]] = {
 
 @cache
 def evaluation() -> tuple[Scenes, dict[str, list[Example]]]:
-    """Scenes that no model has seen, and questions: each family's, and those that only knowledge can answer."""
+    """Scenes that no model has seen, and questions about them, also such as only knowledge can answer."""
     world = load_world()
     scenes = make_world_scenes(3000, seed=EVALUATION_SEED)
     questions = {
@@ -450,6 +451,41 @@ def rounded(x: Any) -> Any:
     return {k: rounded(v) for k, v in x.items()} if isinstance(x, dict) else round(x, 4)
 
 
+def stored(name: str) -> list[Scores]:
+    files = sorted((HERE / "results").glob(f"{name}-[0-9].json"))
+    return [json.loads(file.read_text())["scores"] for file in files]
+
+
+def tables() -> str:
+    """What is stored, as Markdown: LLaVA by family and control, what it knows, Flamingo by shots."""
+    rows, known = [], []
+    for name, run in RUNS.items():
+        results = stored(name) if run.kind == "llava" else []
+        for phase in ("before", "phase 1", "phase 2") if results else ():
+            for control in ("picture", "shuffled", "text only"):
+                if control in results[0].get(phase, {}).get("kind", {}):
+                    scores = [{key: x[control] for key, x in one[phase].items()} for one in results]
+                    rows.append(([name, phase, control], scores))
+                    if phase == "phase 2":
+                        known.append(([name, control], scores))
+    families = {family: family for family in (*FAMILIES, "reasoning")}
+    facts = {
+        f"{form}: {fact}, {which}": f"{fact}, {which}" + (" (one word)" if form == "direct" else "")
+        for which in ("others", "taught")
+        for form in ("knowledge", "direct")
+        for fact in ("kind", "letter", "keyword")
+    }
+    shots = stored("flamingo")
+    columns = {key: key for key in shots[0]} if shots else {}
+    return "\n\n".join(
+        [
+            score_table(["run", "phase", "picture"], rows, families),
+            score_table(["run", "picture"], known, facts),
+            score_table(["run"], [(["flamingo"], shots)] if shots else [], columns),
+        ]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -476,6 +512,7 @@ def main() -> None:
             elif todo:
                 with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
                     list(pool.map(train, *zip(*todo, strict=True)))
+    print(tables())
 
 
 if __name__ == "__main__":

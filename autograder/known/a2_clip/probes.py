@@ -20,12 +20,15 @@ def half_square(weight):
     return weight.square().sum() / 2
 
 
-def solve(features, labels, num_classes, loss):
-    """(weight, bias) where `loss(weight, bias, x, y)` is least; a loss without a minimum ends somewhere, too."""
+def solve(features, labels, num_classes, loss, steps=200):
+    """(weight, bias) where `loss(weight, bias, x, y)` is least.
+
+    A loss without a minimum gets few `steps`: after many, each machine ends somewhere else.
+    """
     x = features.double()
     weight = x.new_zeros(num_classes, x.shape[1]).requires_grad_()
     bias = x.new_zeros(num_classes).requires_grad_()
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, tolerance_grad=1e-9, tolerance_change=1e-13,
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, tolerance_grad=1e-9, tolerance_change=1e-13,
                                   line_search_fn="strong_wolfe")  # fmt: skip
 
     def closure():
@@ -169,7 +172,7 @@ def bias_penalised_without_the_half(features, labels, num_classes, l2):
 
 @mistake(PROBE, "You left out the penalty: add l2 / 2 * ||weight||^2 to the mean cross-entropy.")
 def no_penalty(features, labels, num_classes, l2):
-    return solve(features, labels, num_classes, cross_entropy)
+    return solve(features, labels, num_classes, cross_entropy, steps=12)
 
 
 @mistake(PROBE, "You penalised ||weight||, without the square.")
@@ -235,7 +238,7 @@ def softmax_twice(features, labels, num_classes, l2):
     def loss(w, b, x, y):
         return F.cross_entropy((x @ w.T + b).softmax(dim=1), y) + l2 * half_square(w)
 
-    return solve(features, labels, num_classes, loss)
+    return solve(features, labels, num_classes, loss, steps=40)
 
 
 @mistake(PROBE, "You left out the bias: the logits are features weight^T + bias, and both are fitted.")

@@ -35,20 +35,9 @@ def bert_state(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def bert_from_hf(config: Any, state_dict: Mapping[str, Tensor]) -> TextTransformer:
-    """A BERT from Hugging Face.
-
-    `pooled` is the output at the first token, [CLS]: the pooler and other heads are left out.
-
-    Args:
-        config: the content of config.json, or a transformers config object.
-        state_dict: of BertModel or of any model with a head on it.
-
-    Raises:
-        ValueError: the config asks for what `TextTransformer` does not have, or does not fit the tensors.
-    """
-    c = read_config(config, model_type="bert", is_decoder=False, position_embedding_type="absolute")
-    bert = TextTransformer(
+def bert_of(c: Mapping[str, Any]) -> TextTransformer:
+    """A BERT of the sizes that a config of BERT's kind gives, untrained."""
+    return TextTransformer(
         vocab_size=c["vocab_size"],
         context_length=c["max_position_embeddings"],
         dim=c["hidden_size"],
@@ -64,5 +53,21 @@ def bert_from_hf(config: Any, state_dict: Mapping[str, Tensor]) -> TextTransform
         embed_norm=True,
         final_norm=False,
     )
+
+
+def bert_from_hf(config: Any, state_dict: Mapping[str, Tensor]) -> TextTransformer:
+    """A BERT from Hugging Face.
+
+    `pooled` is the output at the first token, [CLS]: the pooler and other heads are left out.
+
+    Args:
+        config: the content of config.json, or a transformers config object.
+        state_dict: of BertModel or of any model with a head on it.
+
+    Raises:
+        ValueError: the config asks for what `TextTransformer` does not have, or does not fit the tensors.
+    """
+    c = read_config(config, model_type="bert", is_decoder=False, position_embedding_type="absolute")
+    bert = bert_of(c)
     load(bert, bert_state(state_dict))
     return bert

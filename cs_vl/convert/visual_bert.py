@@ -5,10 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from cs_vl.convert.bert import bert_state
-from cs_vl.convert.loading import activation_name, body, load, read_config
+from cs_vl.convert.bert import bert_of, bert_state
+from cs_vl.convert.loading import body, load, read_config
 from cs_vl.models.visual_bert import VisualBERT
-from cs_vl.nn.text import TextTransformer
 
 # theirs -> ours, and which row of a table ours is: every region is of segment 1 and at position 0
 VISUAL = (
@@ -43,22 +42,6 @@ def visual_bert_from_hf(config: Any, state_dict: Mapping[str, Tensor]) -> Visual
         ValueError: the config asks for what `VisualBERT` does not have, or does not fit the tensors.
     """
     c = read_config(config, model_type="visual_bert", bypass_transformer=False)
-    bert = TextTransformer(
-        vocab_size=c["vocab_size"],
-        context_length=c["max_position_embeddings"],
-        dim=c["hidden_size"],
-        depth=c["num_hidden_layers"],
-        heads=c["num_attention_heads"],
-        mlp_dim=c["intermediate_size"],
-        causal=False,
-        pool="first",
-        pre_norm=False,
-        activation=activation_name(c["hidden_act"]),
-        eps=c["layer_norm_eps"],
-        segments=c["type_vocab_size"],
-        embed_norm=True,
-        final_norm=False,
-    )
-    model = VisualBERT(bert, visual_dim=c["visual_embedding_dim"])
+    model = VisualBERT(bert_of(c), visual_dim=c["visual_embedding_dim"])
     load(model, visual_bert_state(state_dict))
     return model

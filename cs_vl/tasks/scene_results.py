@@ -7,9 +7,10 @@ was trained on; an answer counts where what it comes to (`final_answer`) is exac
 from typing import Any
 
 from cs_vl.data.files import data_file, read_json
+from cs_vl.data.instructions import FAMILIES
+from cs_vl.data.world_text import KNOWLEDGE
 
-FAMILIES = ("presence", "kind", "count", "relation", "place")
-FACTS = ("kind", "letter", "keyword")
+FACTS = tuple(KNOWLEDGE)
 CONTROLS = {"picture": "with its picture", "text only": "no picture", "shuffled": "another picture"}
 SHOTS = (0, 1, 2, 4, 8)
 
@@ -35,15 +36,9 @@ def with_controls(run: str = "llava") -> Bars:
     return {name: by_family(run, control) for control, name in CONTROLS.items()}
 
 
-def by_family(run: str, control: str = "picture", phase: str = "phase 2") -> dict[str, list[float]]:
-    """A run's scores for each of `FAMILIES`."""
-    return {family: _scores(run, phase, family, control) for family in FAMILIES}
-
-
-def by_phase(run: str = "llava") -> Bars:
-    """Before training, after phase 1 and after phase 2, all with the right picture."""
-    names = {"before": "new projector", "phase 1": "phase 1", "phase 2": "phase 2"}
-    return {name: by_family(run, phase=phase) for phase, name in names.items()}
+def by_family(run: str, control: str = "picture") -> dict[str, list[float]]:
+    """A run's scores after phase 2 for each of `FAMILIES`."""
+    return {family: _scores(run, family, control) for family in FAMILIES}
 
 
 def compared(**runs: str) -> Bars:
@@ -51,19 +46,10 @@ def compared(**runs: str) -> Bars:
     return {name.replace("_", " "): by_family(run) for name, run in runs.items()}
 
 
-def knowledge(run: str, *, which: str = "others", form: str = "knowledge") -> dict[str, list[float]]:
-    """Facts that no picture shows, asked of pictures of "taught" things or of the "others".
-
-    Args:
-        form: "knowledge": the answer gives its reasons first; "direct": one word.
-    """
-    return {fact: _scores(run, "phase 2", f"{form}: {fact}, {which}", "picture") for fact in FACTS}
-
-
-def knowledge_with_controls(run: str = "llava", form: str = "knowledge") -> Bars:
+def knowledge_with_controls(run: str = "llava") -> Bars:
     """Facts about things of which they stand in the language model's text alone."""
     return {
-        name: {fact: _scores(run, "phase 2", f"{form}: {fact}, others", control) for fact in FACTS}
+        name: {fact: _scores(run, f"knowledge: {fact}, others", control) for fact in FACTS}
         for control, name in CONTROLS.items()
     }
 
@@ -81,5 +67,5 @@ def few_shots() -> dict[str, list[list[float]]]:
     }
 
 
-def _scores(run: str, phase: str, family: str, control: str) -> list[float]:
-    return [one["scores"][phase][family][control] for one in stored_vlm(run)]
+def _scores(run: str, family: str, control: str) -> list[float]:
+    return [one["scores"]["phase 2"][family][control] for one in stored_vlm(run)]

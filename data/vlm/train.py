@@ -55,6 +55,7 @@ from cs_vl.tasks.scene_models import (
     make_scene_tower,
     make_world_lm,
 )
+from cs_vl.tasks.scene_results import CONTROLS, FACTS, SHOTS
 from cs_vl.tasks.scene_training import (
     EpisodeMaker,
     Table,
@@ -212,27 +213,20 @@ def remember(tower: ViT, images: Tensor, layer: int | None) -> Tensor:
 Scores = dict[str, Any]
 
 
-def trained(name: str, seed: int, model: nn.Module, part: str = "") -> None:
-    """Fill a model with the weights that a run left."""
-    state = load_file(UNFINISHED / f"{name}-{seed}.safetensors")
-    model.load_state_dict({k.removeprefix(part): v for k, v in state.items() if k.startswith(part)})
+def save(weights: dict[str, Tensor], path: Path) -> None:
+    save_file({name: value.contiguous().cpu() for name, value in weights.items()}, path)
 
 
 def keep(name: str, seed: int, model: nn.Module) -> None:
-    save_file(
-        {k: v.contiguous().cpu() for k, v in model.state_dict().items()},
-        UNFINISHED / f"{name}-{seed}.safetensors",
-    )
+    """The weights that a run leaves for those that build on it."""
+    save(model.state_dict(), UNFINISHED / f"{name}-{seed}.safetensors")
 
 
 def publish(seed: int, **modules: nn.Module) -> None:
     """The weights of seed 0, as they are committed."""
     for name, module in modules.items() if seed == 0 else ():
         weights = {k: v.half() if v.is_floating_point() else v for k, v in module.state_dict().items()}
-        save_file(
-            {k: v.contiguous().cpu() for k, v in weights.items()},
-            HERE / f"{name.replace('_', '-')}.safetensors",
-        )
+        save(weights, HERE / f"{name.replace('_', '-')}.safetensors")
 
 
 def train_tower(name: str, run: Run, seed: int, fit: Callable) -> Scores:
@@ -278,8 +272,8 @@ def lm_scores(lm: nn.Module) -> Scores:
 def parts(run: Run) -> tuple[ViT, Decoder]:
     """The frozen tower and the language model that a run begins with: the same for all seeds."""
     tower, lm = make_scene_tower(), make_world_lm(load_world_tokenizer())
-    trained("tower", 0, tower)
-    trained(run.lm, 0, lm)
+    for name, model in (("tower", tower), (run.lm, lm)):
+        model.load_state_dict(load_file(UNFINISHED / f"{name}-0.safetensors"))
     return tower, lm
 
 
@@ -334,7 +328,7 @@ def train_flamingo(name: str, run: Run, seed: int, fit: Callable) -> Scores:
     scores: Scores = {}
     for split, words in NICKNAMES.items():
         held_out = EpisodeMaker(images, kind, world.names, words, tokenizer)
-        for shots in (0, 1, 2, 4, 8):
+        for shots in SHOTS:
             episodes = few_shot_episodes(held_out, 150, shots, seed=EVALUATION_SEED)
             scores[f"{split} words, {shots} shots"] = few_shot_accuracy(model, held_out, episodes)
             if split == "test" and shots:
@@ -363,7 +357,7 @@ def evaluation() -> tuple[Scenes, dict[str, list[Example]]]:
         family: evaluation_questions(world, scenes, seed=EVALUATION_SEED, family=family, n=300)
         for family in (*FAMILIES, "reasoning")
     }
-    for fact in ("kind", "letter", "keyword"):
+    for fact in FACTS:
         for form in ("knowledge", "choice", "direct"):
             for which in (True, False):
                 title = f"{form}: {fact}, {'taught' if which else 'others'}"
@@ -462,7 +456,7 @@ def tables() -> str:
     for name, run in RUNS.items():
         results = stored(name) if run.kind == "llava" else []
         for phase in ("before", "phase 1", "phase 2") if results else ():
-            for control in ("picture", "shuffled", "text only"):
+            for control in CONTROLS:
                 if control in results[0].get(phase, {}).get("kind", {}):
                     scores = [{key: x[control] for key, x in one[phase].items()} for one in results]
                     rows.append(([name, phase, control], scores))
@@ -473,7 +467,7 @@ def tables() -> str:
         f"{form}: {fact}, {which}": f"{fact}, {which}" + (" (one word)" if form == "direct" else "")
         for which in ("others", "taught")
         for form in ("knowledge", "direct")
-        for fact in ("kind", "letter", "keyword")
+        for fact in FACTS
     }
     shots = stored("flamingo")
     columns = {key: key for key in shots[0]} if shots else {}

@@ -231,6 +231,10 @@ def test_documents_are_short_and_well_formed(world, kind):
         if USER in text:
             assert text.startswith(USER) and text.endswith(END)
             assert text.count(USER) == text.count(ASSISTANT) == text.count(END)
+        elif EOC in text:  # as Flamingo reads it
+            *chunks, rest = text.split(EOC)
+            assert kind == "nickname" and rest == "" and END not in text
+            assert all(re.fullmatch(r"an? [a-z -]+: This is (\w+|an? [a-z -]+)", chunk) for chunk in chunks)
         else:
             assert END not in text and text.endswith(".")
 

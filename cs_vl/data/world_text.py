@@ -125,8 +125,8 @@ def text_questions(world: World, fact: str = "kind") -> list[tuple[str, str]]:
 def world_documents(world: World, *, seed: int, n: int, kinds: Sequence[str] | None = None) -> list[str]:
     """n documents, in the proportions of `DOCUMENTS`.  The same arguments give the same documents.
 
-    Those of the chat template end with `<|endoftext|>`, the others are plain text without it.  None has more
-    than 64 tokens.
+    Those of the chat template end with `<|endoftext|>`, the others are plain text without it (some nicknames
+    are told in Flamingo's form, each chunk of which ends with `<eoc>`).  None has more than 64 tokens.
 
     Args:
         kinds: which of `DOCUMENTS` to write (default: all).

@@ -26,6 +26,7 @@ from cs_vl.convert.idefics import (
 )
 from cs_vl.convert.llama import llama_from_hf, llama_state
 from cs_vl.convert.llava import llava_from_hf, llava_state
+from cs_vl.convert.sam import sam_from_hf, sam_from_meta, sam_state
 from cs_vl.convert.siglip import siglip_from_hf, siglip_state
 from cs_vl.convert.t5 import t5_from_hf, t5_state
 from cs_vl.convert.visual_bert import visual_bert_from_hf, visual_bert_state
@@ -48,6 +49,9 @@ __all__ = [
     "llama_state",
     "llava_from_hf",
     "llava_state",
+    "sam_from_hf",
+    "sam_from_meta",
+    "sam_state",
     "siglip_from_hf",
     "siglip_state",
     "t5_from_hf",

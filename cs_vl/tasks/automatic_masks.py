@@ -1,0 +1,121 @@
+"""Everything in an image: ask at every place, and keep what is sure, steady and new."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from skimage.morphology import remove_small_holes, remove_small_objects
+from torch import Tensor
+
+from cs_vl.models.sam import SAM, to_size
+from cs_vl.tasks.clicks import mask_boxes
+from cs_vl.tasks.nms import nms
+from cs_vl.tasks.point_grid import point_grid
+from cs_vl.tasks.rle import mask_to_rle
+from cs_vl.tasks.stability import stability_score
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What was found in an image, the surest first: m masks.
+
+    Attributes:
+        masks: at the image's size.
+        boxes: x0, y0, x1, y1, tight, the last pixels included.
+        points: (x, y) of the click that gave each, in pixels.
+        iou: as the model predicts it.
+        stability: `stability_score`.
+    """
+
+    masks: Bool[Tensor, "m height width"]
+    boxes: Int[Tensor, "m 4"]
+    points: Float[Tensor, "m 2"]
+    iou: Float[Tensor, " m"]
+    stability: Float[Tensor, " m"]
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def __getitem__(self, kept: Tensor | slice) -> "Masks":
+        """Some of the masks."""
+        fields = (self.masks, self.boxes, self.points, self.iou, self.stability)
+        return Masks(*(field[kept] for field in fields))
+
+    def records(self) -> list[dict[str, Any]]:
+        """One dict a mask, with the keys of SAM's `SamAutomaticMaskGenerator`, ready for JSON."""
+        return [
+            {
+                "segmentation": mask_to_rle(mask),
+                "area": int(mask.sum()),
+                "bbox": [box[0], box[1], box[2] - box[0] + 1, box[3] - box[1] + 1],  # x, y, width, height
+                "predicted_iou": float(iou),
+                "stability_score": float(stability),
+                "point_coords": [point],
+            }
+            for mask, box, point, iou, stability in zip(
+                self.masks, self.boxes.tolist(), self.points.tolist(), self.iou, self.stability, strict=True
+            )
+        ]
+
+
+@torch.no_grad()
+def automatic_masks(
+    model: SAM,
+    image: Float[Tensor, "3 size size"],
+    *,
+    points: int | Float[Tensor, "n 2"] = 16,
+    at_once: int = 64,
+    min_iou: float = 0.88,
+    min_stability: float = 0.95,
+    offset: float = 1.0,
+    max_overlap: float = 0.7,
+    min_area: int = 0,
+) -> Masks:
+    """Segment everything (Kirillov et al. 2023, app. B; `automatic_mask_generator.py`).
+
+    Args:
+        image: in [0, 1], of the model's size.
+        points: so many in a row and in a column (SAM: 32), or the points themselves, from 0 to 1.
+        at_once: prompts at a time.
+        min_iou: the least predicted IoU.
+        min_stability, offset: the least `stability_score`, and its offset.
+        max_overlap: of two masks whose boxes' IoU is greater, the less sure one goes.
+        min_area: smaller islands go and smaller holes are filled, in pixels; 0 for neither.
+
+    Returns:
+        The masks, the surest first; none may be left.
+    """
+    grid = point_grid(points) if isinstance(points, int) else points
+    device, size = next(model.parameters()).device, image.shape[-1]
+    features = model.encode(image[None].to(device))
+    found = []
+    for some in grid.to(device).split(at_once):
+        clicks = some * size - 0.5  # `PointEncoder` adds the half
+        labels = torch.ones(1, len(some), 1, dtype=torch.long, device=device)
+        out = model.decode(features, clicks[None, :, None], labels)
+        logits, iou = to_size(out.masks[0].flatten(0, 1), size), out.iou[0].flatten()  # (3 n, ...)
+        clicks = clicks.repeat_interleave(out.iou.shape[2], dim=0)
+        stability = stability_score(logits, offset=offset)
+        masks = logits > 0
+        sure = (iou >= min_iou) & (stability >= min_stability) & masks.flatten(1).any(dim=1)
+        found.append((masks[sure], clicks[sure], iou[sure], stability[sure]))
+    masks, clicks, iou, stability = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
+    if min_area:
+        masks = torch.stack([clean(mask, min_area) for mask in masks]) if len(masks) else masks
+        left = masks.flatten(1).any(dim=1)
+        masks, clicks, iou, stability = masks[left], clicks[left], iou[left], stability[left]
+    boxes = mask_boxes(masks)
+    everything = Masks(masks, boxes, clicks, iou, stability)
+    beyond = boxes.float() + torch.tensor([0.0, 0, 1, 1])  # half-open, as `nms` has them
+    return everything[nms(beyond, iou, max_overlap)]
+
+
+def clean(mask: Bool[Tensor, "height width"], min_area: int) -> Bool[Tensor, "height width"]:
+    """A mask without islands and holes of less than `min_area` pixels (4-connected).  An island
+    stays where it is all there is."""
+    array = mask.numpy()
+    filled = remove_small_holes(array, max_size=min_area - 1)
+    kept = remove_small_objects(filled, max_size=min_area - 1)
+    return torch.from_numpy(np.ascontiguousarray(kept if kept.any() else filled))

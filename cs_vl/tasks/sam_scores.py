@@ -1,0 +1,100 @@
+"""How good a SAM's masks are: after one click, after many, and whether it knows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from cs_vl.data.part_scenes import LEVELS, PartScenes
+from cs_vl.losses.mask_iou import mask_iou
+from cs_vl.models.sam import SAM, most_confident, to_size
+
+
+def centre_points(
+    predicted: Bool[Tensor, "n height width"], targets: Bool[Tensor, "n height width"]
+) -> tuple[Int[Tensor, "n 2"], Int[Tensor, " n"]]:
+    """As `sample_error_points`, but in the middle of the largest fault, farthest from all that is right.
+
+    So SAM is evaluated (Kirillov et al. 2023, app. D.1): without chance.
+    """
+    wrong = predicted ^ targets
+    faultless = ~wrong.flatten(1).any(dim=1)
+    wrong = torch.where(faultless[:, None, None], targets, wrong)
+    points = []
+    for mask in wrong.cpu().numpy():
+        depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]  # beyond the image nothing is wrong
+        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+        points.append((int(x), int(y)))
+    where = torch.tensor(points, device=targets.device)
+    labels = targets[torch.arange(len(targets), device=targets.device), where[:, 1], where[:, 0]].long()
+    return where, labels
+
+
+@dataclass(frozen=True)
+class ClickScores:
+    """Each mask of some scenes, clicked at: m masks.
+
+    Attributes:
+        level: of the mask, an index into `LEVELS`.
+        best: IoU of the best of the masks after one click.
+        chosen: IoU of the one that the model is surest of, after 1, 2, ... clicks.
+        confidence: the IoU that it predicts for that one.
+    """
+
+    level: Int[Tensor, " m"]
+    best: Float[Tensor, " m"]
+    chosen: Float[Tensor, "m clicks"]
+    confidence: Float[Tensor, "m clicks"]
+
+    def table(self) -> dict[str, float]:
+        """Means: of the best of the first masks, by level, and of the chosen ones after 1, 2, ... clicks."""
+        rows = {
+            f"best of 3, {name}": float(self.best[self.level == i].mean())
+            for i, name in enumerate(LEVELS)
+            if (self.level == i).any()
+        }
+        return rows | {f"{n + 1} clicks": float(iou) for n, iou in enumerate(self.chosen.mean(dim=0))}
+
+
+@torch.no_grad()
+def click_scores(
+    model: SAM, scenes: PartScenes, *, clicks: int = 8, multimask: bool = True, at_once: int = 64
+) -> ClickScores:
+    """Ask for every mask of the scenes by clicks in the middle of what is wrong.
+
+    Args:
+        clicks: how many.  After the first there is one answer a prompt, with the last one as a mask prompt.
+        multimask: whether the first click asks for several masks.
+        at_once: prompts of an image at a time.
+    """
+    device, size = next(model.parameters()).device, scenes.images.shape[-1]
+    level, best, chosen, confidence = [], [], [], []
+    for i in range(len(scenes)):
+        features = model.encode(scenes.images[i : i + 1].to(device))
+        for targets, levels in zip(
+            scenes.masks[i].split(at_once), scenes.level[i].split(at_once), strict=True
+        ):
+            targets = targets.to(device)
+            shown, answer = torch.zeros_like(targets), None
+            points = torch.zeros(1, len(targets), 0, 2, device=device)
+            labels = torch.zeros(1, len(targets), 0, dtype=torch.long, device=device)
+            ious, sure = [], []
+            for n in range(clicks):
+                point, label = centre_points(shown, targets)
+                points = torch.cat([points, point.float()[None, :, None]], dim=2)
+                labels = torch.cat([labels, label[None, :, None]], dim=2)
+                out = model.decode(features, points, labels, masks=answer, multimask=multimask and n == 0)
+                if n == 0:
+                    all_masks = to_size(out.masks, size)[0] > 0  # (m, k, height, width)
+                    best.append(mask_iou(all_masks, targets[:, None]).amax(dim=1))
+                answer = most_confident(out)
+                shown = to_size(answer, size)[0] > 0
+                ious.append(mask_iou(shown, targets))
+                sure.append(out.iou[0].amax(dim=1))
+            level.append(levels)
+            chosen.append(torch.stack(ious, dim=1))
+            confidence.append(torch.stack(sure, dim=1))
+    return ClickScores(*(torch.cat(parts).cpu() for parts in (level, best, chosen, confidence)))

@@ -5,6 +5,7 @@ A pixel of a cheese on a pizza lies in three masks at once: the topping's, the c
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -82,14 +83,11 @@ def make_part_scenes(
     generator = torch.Generator().manual_seed(seed)
     for count in range(fewest, most + 1):
         here = len(range(count - fewest, n, most - fewest + 1))
-        how = {
-            "seed": int(torch.randint(2**31, (), generator=generator)),
-            "objects": (count, count),
-            "size": size,
-        }
-        scenes = make_scenes(here, bank=bank, **how)
+        chance = int(torch.randint(2**31, (), generator=generator))
+        draw = partial(make_scenes, here, seed=chance, objects=(count, count), size=size)
+        scenes = draw(bank=bank)
         # The same chance lays the same things out; this time each paints the numbers of its parts.
-        index = (make_scenes(here, bank=numbers, **how).images[:, 0] * 255).round()
+        index = (draw(bank=numbers).images[:, 0] * 255).round()
         images.append(scenes.images)
         for i in range(here):
             pictures = rows[scenes.kind[i]].tolist()
@@ -139,7 +137,7 @@ def _masks_of_parts(
 
 
 class _PartNumbers:
-    """A bank for `make_scenes` that paints the number of the part at each pixel, as so many 255ths of white."""
+    """A bank for `make_scenes`: it paints the number of the part at each pixel, as so many 255ths of white."""
 
     def __init__(self, index: UInt8[Tensor, "kinds side side"], names: tuple[str, ...]):
         self.index = index

@@ -35,7 +35,6 @@ def grid_positions(
     height: int, width: int, frequencies: Float[Tensor, "2 half"]
 ) -> Float[Tensor, "2*half height width"]:
     """`fourier_positions` of the cells of a grid, each at its centre."""
-    at = {"device": frequencies.device, "dtype": frequencies.dtype}
-    y, x = torch.meshgrid(torch.arange(height, **at), torch.arange(width, **at), indexing="ij")
-    centres = torch.stack([(x + 0.5) / width, (y + 0.5) / height], dim=-1)  # (height, width, 2)
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    centres = torch.stack([x / width, y / height], dim=-1).to(frequencies)  # (height, width, 2)
     return fourier_positions(centres, frequencies).permute(2, 0, 1)

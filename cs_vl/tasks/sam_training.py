@@ -83,9 +83,10 @@ def sam_loss(
 
     rounds = points + 3 if points else 1
     pauses = {int(torch.randint(1, points + 1, (), generator=generator)), rounds - 1} if points else set()
-    answer, total = None, torch.zeros((), device=device)
+    answer: Tensor | None = None
+    total = torch.zeros((), device=device)
     for number in range(rounds):
-        if number and number not in pauses:
+        if answer is not None and number not in pauses:
             shown = to_size(answer, size).flatten(0, 1) > 0
             drawn = torch.rand(images * prompts, generator=generator).to(device)
             more = sample_error_points(shown, batch.masks.flatten(0, 1), drawn)
@@ -96,5 +97,5 @@ def sam_loss(
         mask_loss, iou_loss = best_of_masks_loss(*(x.flatten(0, 1) for x in (*out, wanted)))
         total = total + mask_loss + iou_loss
         answer = most_confident(out).detach()  # what the annotator sees
-    reached = mask_iou(answer > 0, wanted).mean()
-    return total / rounds, {"iou": reached}
+    assert answer is not None
+    return total / rounds, {"iou": mask_iou(answer > 0, wanted).mean()}

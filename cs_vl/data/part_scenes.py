@@ -137,7 +137,7 @@ def _masks_of_parts(
 
 
 class _PartNumbers:
-    """A bank for `make_scenes`: it paints the number of the part at each pixel, as so many 255ths of white."""
+    """A bank for `make_scenes`: it paints the number of the part at each pixel, in 255ths of white."""
 
     def __init__(self, index: UInt8[Tensor, "kinds side side"], names: tuple[str, ...]):
         self.index = index

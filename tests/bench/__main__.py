@@ -12,6 +12,7 @@ from tests.bench.clip import clip_step
 from tests.bench.decoding import decoding
 from tests.bench.grading import rows as grading_rows
 from tests.bench.losses import losses
+from tests.bench.sam import sam
 
 torch.set_num_threads(1)
 
@@ -114,6 +115,8 @@ def main() -> None:
         say(*bench(), "s")
     for decoding_row in decoding(in_turn):
         say(*decoding_row, "s")
+    for sam_row in sam(in_turn):
+        say(*sam_row, "s")
     for name in ASSIGNMENTS:
         say(*checks(name), "s")
     for grading_row in grading_rows():

@@ -306,7 +306,10 @@ wrong(
 )
 
 
-@mistake(ENGINE, "A stage of another name raises a KeyError in yours: raise a ValueError that says which there are.")
+@mistake(
+    ENGINE,
+    "A stage of another name raises a KeyError in yours: raise a ValueError that says which there are.",
+)
 def a_key_error(model, stages, *, propose, annotate, train):
     known = {MANUAL: 0, SEMI: 0, FULL: 0}
     return engine(model, stages, propose=propose, annotate=annotate, train=train, unknown=known.__getitem__)
@@ -332,13 +335,17 @@ def labels_of(model, stages, propose, annotate, stop=None):
     ]
 
 
-@mistake(ENGINE, "You trained once, after all stages: train after each, so that the next one has a better model.")
+@mistake(
+    ENGINE, "You trained once, after all stages: train after each, so that the next one has a better model."
+)
 def trained_once(model, stages, *, propose, annotate, train):
     labelled = labels_of(model, stages, propose, annotate)
     return train(model, labelled), labelled
 
 
-@mistake(ENGINE, "You labelled the images of earlier stages again with each new model: what is labelled stays.")
+@mistake(
+    ENGINE, "You labelled the images of earlier stages again with each new model: what is labelled stays."
+)
 def labelled_again(model, stages, *, propose, annotate, train):
     labelled = []
     for i in range(len(stages)):
@@ -390,12 +397,17 @@ def newest_first(model, stages, *, propose, annotate, train):
     return model, labelled
 
 
-@mistake(ENGINE, "You made a dict of the stages, so that of two stages of a name one is lost: go through the pairs.")
+@mistake(
+    ENGINE,
+    "You made a dict of the stages, so that of two stages of a name one is lost: go through the pairs.",
+)
 def a_dict_of_stages(model, stages, *, propose, annotate, train):
     return engine(model, list(dict(stages).items()), propose=propose, annotate=annotate, train=train)
 
 
-@mistake(ENGINE, "You ran the three stages in their usual order: run those that are given, in the order given.")
+@mistake(
+    ENGINE, "You ran the three stages in their usual order: run those that are given, in the order given."
+)
 def usual_order(model, stages, *, propose, annotate, train):
     order = (MANUAL, SEMI, FULL)
     known = sorted(stages, key=lambda stage: order.index(stage[0]) if stage[0] in order else 3)
@@ -408,7 +420,9 @@ def empty_stages_passed_over(model, stages, *, propose, annotate, train):
     return engine(model, stages, propose=propose, annotate=annotate, train=train)
 
 
-@mistake(ENGINE, "You extended the list that `propose` has given (+= or extend): make a new one, proposed + added.")
+@mistake(
+    ENGINE, "You extended the list that `propose` has given (+= or extend): make a new one, proposed + added."
+)
 def proposals_extended(model, stages, *, propose, annotate, train):
     def semi(model, image, propose, annotate):
         masks = propose(model, image)
@@ -418,7 +432,9 @@ def proposals_extended(model, stages, *, propose, annotate, train):
     return engine(model, stages, propose=propose, annotate=annotate, train=train, semi=semi)
 
 
-@mistake(ENGINE, "You put the proposals into the list that `annotate` has given: make a new one, proposed + added.")
+@mistake(
+    ENGINE, "You put the proposals into the list that `annotate` has given: make a new one, proposed + added."
+)
 def annotations_extended(model, stages, *, propose, annotate, train):
     def semi(model, image, propose, annotate):
         proposed = propose(model, image)

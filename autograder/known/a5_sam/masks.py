@@ -181,9 +181,7 @@ wrong_click(
 wrong_click(
     "missing_first",
     "You clicked on what the mask has in vain only where it lacks nothing: any wrong pixel is as likely.",
-    where=lambda p, t: torch.where(
-        (t & ~p).flatten(1).any(dim=1)[:, None, None], t & ~p, faults(p, t)
-    ),
+    where=lambda p, t: torch.where((t & ~p).flatten(1).any(dim=1)[:, None, None], t & ~p, faults(p, t)),
 )
 wrong_click(
     "anywhere",
@@ -219,11 +217,6 @@ wrong_click(
     "faultless_at_the_corner",
     "A mask without a fault got a click at (0, 0), as argmax of nothing gives: it gets one on the target.",
     where=lambda p, t: p != t,
-)
-wrong_click(
-    "faultless_is_background",
-    "A mask without a fault got a background click: it lies on the target, so it is foreground.",
-    label=lambda there, pixel, targets: of_target(targets, pixel) * (~there).long(),
 )
 wrong_click(
     "a_faultless_batch_only",
@@ -313,7 +306,10 @@ def own_chance(predicted, targets, uniform):
     return torch.stack([pixel % width, pixel // width], dim=1), of_target(targets, pixel)
 
 
-@mistake(CLICKS, "You clicked in the middle of all that is wrong, where nothing may be wrong: on one of the pixels.")
+@mistake(
+    CLICKS,
+    "You clicked in the middle of all that is wrong, where nothing may be wrong: on one of the pixels.",
+)
 def centre_of_all(predicted, targets, uniform):
     wrong = faults(predicted, targets).float()
     m = wrong.sum(dim=(1, 2))
@@ -425,7 +421,10 @@ def half_the_offset(logits, threshold=0.0, offset=1.0):
     return shares(*thresholded(logits, threshold, offset / 2))
 
 
-@mistake(STABLE, "Your fraction is upside down: the smaller mask, at the higher threshold, is divided by the larger.")
+@mistake(
+    STABLE,
+    "Your fraction is upside down: the smaller mask, at the higher threshold, is divided by the larger.",
+)
 def upside_down(logits, threshold=0.0, offset=1.0):
     high, low = thresholded(logits, threshold, offset)
     return shares(low, high)
@@ -456,7 +455,9 @@ def factor(logits, threshold=0.0, offset=1.0):
     return shares(logits > threshold * (1 + offset), logits > threshold * (1 - offset))
 
 
-@mistake(STABLE, "You took the sign of the threshold wrong: a pixel is in the mask where its logit is *above*.")
+@mistake(
+    STABLE, "You took the sign of the threshold wrong: a pixel is in the mask where its logit is *above*."
+)
 def below(logits, threshold=0.0, offset=1.0):
     return shares(logits < threshold - offset, logits < threshold + offset)
 
@@ -467,7 +468,9 @@ def unsure_share(logits, threshold=0.0, offset=1.0):
     return shares(low & ~high, low)
 
 
-@mistake(STABLE, "You counted all pixels that stay as they are, the background too: IoU is about the mask alone.")
+@mistake(
+    STABLE, "You counted all pixels that stay as they are, the background too: IoU is about the mask alone."
+)
 def share_that_stays(logits, threshold=0.0, offset=1.0):
     high, low = thresholded(logits, threshold, offset)
     return (high == low).float().mean(dim=(-2, -1))
@@ -479,7 +482,9 @@ def share_of_the_image(logits, threshold=0.0, offset=1.0):
     return high.float().mean(dim=(-2, -1))
 
 
-@mistake(STABLE, "You compared with the mask at the threshold itself: the IoU is of the two at an offset from it.")
+@mistake(
+    STABLE, "You compared with the mask at the threshold itself: the IoU is of the two at an offset from it."
+)
 def mean_of_both_sides(logits, threshold=0.0, offset=1.0):
     high, low = thresholded(logits, threshold, offset)
     middle = logits > threshold
@@ -566,7 +571,10 @@ def at_least(logits, threshold=0.0, offset=1.0):
 
 def overlap(boxes, others):
     """IoU of all pairs."""
-    low, high = torch.maximum(boxes[:, None, :2], others[:, :2]), torch.minimum(boxes[:, None, 2:], others[:, 2:])
+    low, high = (
+        torch.maximum(boxes[:, None, :2], others[:, :2]),
+        torch.minimum(boxes[:, None, 2:], others[:, 2:]),
+    )
     common = (high - low).clamp(min=0).prod(dim=2)
     return common / (area_of(boxes)[:, None] + area_of(others) - common)
 
@@ -693,15 +701,23 @@ def over(share):
 
 
 def not_clamped(boxes, others):
-    low, high = torch.maximum(boxes[:, None, :2], others[:, :2]), torch.minimum(boxes[:, None, 2:], others[:, 2:])
+    low, high = (
+        torch.maximum(boxes[:, None, :2], others[:, :2]),
+        torch.minimum(boxes[:, None, 2:], others[:, 2:]),
+    )
     common = (high - low).prod(dim=2)
     return common / (area_of(boxes)[:, None] + area_of(others) - common)
 
 
 def hull(boxes, others):
     """The area of the box around both, in place of the union."""
-    low, high = torch.minimum(boxes[:, None, :2], others[:, :2]), torch.maximum(boxes[:, None, 2:], others[:, 2:])
-    common = (torch.minimum(boxes[:, None, 2:], others[:, 2:]) - torch.maximum(boxes[:, None, :2], others[:, :2]))
+    low, high = (
+        torch.minimum(boxes[:, None, :2], others[:, :2]),
+        torch.maximum(boxes[:, None, 2:], others[:, 2:]),
+    )
+    common = torch.minimum(boxes[:, None, 2:], others[:, 2:]) - torch.maximum(
+        boxes[:, None, :2], others[:, :2]
+    )
     return common.clamp(min=0).prod(dim=2) / (high - low).prod(dim=2)
 
 
@@ -711,7 +727,9 @@ def of_one_pixel_more(boxes, others):
 
 
 def of_centres_and_sizes(boxes, others):
-    boxes, others = (torch.cat([b[:, :2] - b[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2], dim=1) for b in (boxes, others))
+    boxes, others = (
+        torch.cat([b[:, :2] - b[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2], dim=1) for b in (boxes, others)
+    )
     return overlap(boxes, others)
 
 
@@ -722,7 +740,9 @@ def of_corners_and_sizes(boxes, others):
 
 def of_columns(boxes, others):
     """IoU along x alone."""
-    common = (torch.minimum(boxes[:, None, 2], others[:, 2]) - torch.maximum(boxes[:, None, 0], others[:, 0])).clamp(min=0)
+    common = (
+        torch.minimum(boxes[:, None, 2], others[:, 2]) - torch.maximum(boxes[:, None, 0], others[:, 0])
+    ).clamp(min=0)
     return common / ((boxes[:, 2] - boxes[:, 0])[:, None] + others[:, 2] - others[:, 0] - common)
 
 
@@ -860,7 +880,10 @@ def the_gone_drive_out(boxes, scores, threshold=0.7):
     return order[~over_it.any(dim=0)]
 
 
-@mistake(NMS, "You compared each box only with the next better one: compare it with all better ones that were kept.")
+@mistake(
+    NMS,
+    "You compared each box only with the next better one: compare it with all better ones that were kept.",
+)
 def neighbours_in_order(boxes, scores, threshold=0.7):
     order = torch.tensor(best_first(scores), dtype=torch.long)
     iou = overlap(boxes[order], boxes[order])
@@ -908,6 +931,15 @@ def a_mask(boxes, scores, threshold=0.7):
 @mistake(NMS, "You returned a list: make a tensor of the indices (int64).")
 def a_list(boxes, scores, threshold=0.7):
     return suppressed(boxes, scores, threshold).tolist()
+
+
+@mistake(
+    NMS,
+    "Of no boxes yours gives floats, as torch.tensor([]) does: say dtype=torch.long, so that they can be indices.",
+)
+def floats_for_nothing(boxes, scores, threshold=0.7):
+    kept = suppressed(boxes, scores, threshold)
+    return kept if len(kept) else torch.tensor([])
 
 
 @mistake(NMS, "You returned the boxes that go: return those that stay.")
@@ -995,7 +1027,9 @@ def far_corners(n):
     return grid_of((torch.arange(n) + 1) / n)
 
 
-@mistake(GRID, "You put n points between the edges, at 1 / (n + 1), 2 / (n + 1), ...: the middles of n cells.")
+@mistake(
+    GRID, "You put n points between the edges, at 1 / (n + 1), 2 / (n + 1), ...: the middles of n cells."
+)
 def inner_points(n):
     return grid_of(torch.arange(1, n + 1) / (n + 1))
 

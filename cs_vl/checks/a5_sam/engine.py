@@ -32,24 +32,25 @@ class Workshop:
     """Who proposes, annotates and trains, and what they have been asked."""
 
     def __init__(self):
-        self.given = {}  # what was handed out, the very lists
+        self.given = []  # (who, what it said, the very list)
         self.asked = []  # of the annotator
         self.trained = []
 
-    def hand_out(self, masks):
-        self.given.setdefault(repr(masks), []).append(masks)
+    def hand_out(self, who, masks):
+        self.given.append((who, repr(masks), masks))
         return masks
 
     def propose(self, model, image):
         parts = ("body", "head", "foot")[: 1 + len(image) % 3]
-        return self.hand_out([f"{part} of {image}, by {model}" for part in parts])
+        return self.hand_out("model", [f"{part} of {image}, by {model}" for part in parts])
 
     def annotate(self, model, image, masks):
         there = list(masks)
         if image not in self.asked:
             self.asked.append(image)
-        beside = f"with {model}, beside {there}"
-        return self.hand_out([f"{part} of {image}, by hand {beside}" for part in ("eye", "tail")[: 1 + len(image) % 2]])
+        how = f"by hand with {model}, beside {there}"
+        parts = ("eye", "tail")[: 1 + len(image) % 2]
+        return self.hand_out("annotator", [f"{part} of {image}, {how}" for part in parts])
 
     def train(self, model, labelled):
         self.trained.append([model, copy.deepcopy(labelled)])
@@ -77,18 +78,32 @@ def left_as_it_was(fn, inputs):
     """Whether each list that was handed out is still what it was."""
     workshop = Workshop()
     results = workshop.run(fn, inputs)
-    changed = [repr(masks) for before, lists in workshop.given.items() for masks in lists if repr(masks) != before]
-    return {**results, "proposals and annotations that were changed": changed}
+    changed = [f"{who}'s: {masks}" for who, before, masks in workshop.given if repr(masks) != before]
+    return {**results, "lists that were changed": changed}
+
+
+def with_another_name(rng):
+    others = ["all-manual", "automatic", "half-manual", "semi-manual", "semi", "unaided"]
+    return {
+        **pictures((MANUAL, 2), (SEMI, 2))(rng),
+        "others": [str(name) for name in rng.permutation(others)],
+    }
 
 
 def another_name(fn, inputs):
-    try:
-        Workshop().run(fn, inputs)
-    except ValueError:
-        return {"raised": "ValueError"}
-    except Exception as error:
-        return {"raised": type(error).__name__}
-    return {"raised": "nothing"}
+    """What happens where the second stage has a name of another kind."""
+    found = {}
+    for other in inputs["others"]:
+        first, (_, images) = inputs["stages"]
+        try:
+            results = Workshop().run(fn, {**inputs, "stages": [first, (other, images)]})
+            found |= {f"{name} of “{other}”": value for name, value in results.items()}
+            found[f"“{other}” raises"] = "nothing"
+        except Exception as error:
+            found[f"“{other}” raises"] = (
+                "ValueError" if isinstance(error, ValueError) else type(error).__name__
+            )
+    return found
 
 
 DATA_ENGINE = Exercise(
@@ -121,7 +136,6 @@ DATA_ENGINE = Exercise(
             points=2,
             case=pictures((MANUAL, 2), (SEMI, 3), (SEMI, 2), (FULL, 2)),
             probe=label,
-            needs=("assisted-manual", "semi-automatic", "fully-automatic"),
             hint="Each stage has the model that the one before has trained, on all that is labelled so far.",
         ),
         Stage(
@@ -146,7 +160,7 @@ DATA_ENGINE = Exercise(
             name="a stage of another name",
             kind="property",
             points=0.25,
-            case=pictures((MANUAL, 2), ("semi-manual", 2)),
+            case=with_another_name,
             probe=another_name,
             hint="Raise a ValueError.",
         ),

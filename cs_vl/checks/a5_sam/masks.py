@@ -27,7 +27,11 @@ def chances(rng, counts):
 
 def clicked(rng, predicted, targets, count):
     """A case; `count` gives how many pixels can be clicked at in each mask."""
-    return {"predicted": predicted, "targets": targets, "uniform": chances(rng, count.flatten(1).sum(1).tolist())}
+    return {
+        "predicted": predicted,
+        "targets": targets,
+        "uniform": chances(rng, count.flatten(1).sum(1).tolist()),
+    }
 
 
 def first_click(rng):
@@ -69,6 +73,13 @@ def click(fn, inputs):
     return pair(points, "points", "labels")
 
 
+def click_with_and_without(fn, inputs):
+    """All masks together, and then those without a fault by themselves."""
+    right = (inputs["predicted"] == inputs["targets"]).flatten(1).all(dim=1)
+    alone = click(fn, {name: value[right] for name, value in inputs.items()})
+    return {**click(fn, inputs), **{f"{name} without any fault": value for name, value in alone.items()}}
+
+
 def click_everywhere(fn, inputs):
     """The same mask many times: from the least chance to the greatest, a number for every wrong pixel."""
     m = int((inputs["predicted"] != inputs["targets"]).sum())
@@ -100,15 +111,13 @@ SAMPLE_ERROR_POINTS = Exercise(
             points=1,
             case=too_much,
             probe=click,
-            needs=("first click",),
             hint="A pixel that the mask has in vain is wrong, too: a background click.",
         ),
         Stage(
             name="masks without a fault",
             points=1,
             case=some_faultless,
-            probe=click,
-            needs=("wrong pixels",),
+            probe=click_with_and_without,
             hint="Where nothing is wrong, click on any pixel of the target.",
         ),
         Stage(
@@ -142,13 +151,19 @@ def quarters(rng):
 
 
 def partly_nothing(rng):
-    """The first mask is nowhere above a threshold, the second above one of them, the last above both."""
-    shift = torch.tensor([-8.0, -1.2, 0.0, 12.0])[:, None, None]
-    return {"logits": normal(rng, 4, 5, 6).clamp(-2, 2) + shift}
+    """The first mask is nowhere above a threshold, one is above both everywhere, the last in a single pixel."""
+    shift = torch.tensor([-8.0, -1.2, 0.0, 12.0, -8.0])[:, None, None]
+    logits = normal(rng, 5, 5, 6).clamp(-2, 2) + shift
+    logits[4, int(rng.integers(5)), int(rng.integers(6))] = 4.0
+    return {"logits": logits}
 
 
 def stability(fn, inputs):
-    return {"stability": fn(inputs["logits"].clone(), inputs["threshold"], inputs["offset"])}
+    logits, threshold, offset = inputs["logits"], inputs["threshold"], inputs["offset"]
+    return {
+        "stability": fn(logits.clone(), threshold, offset),
+        "stability at the opposite threshold": fn(logits.clone(), -threshold, offset),
+    }
 
 
 def stability_by_default(fn, inputs):
@@ -177,7 +192,6 @@ STABILITY_SCORE = Exercise(
             points=1,
             case=logits_case,
             probe=stability,
-            needs=("stability",),
             hint="The two thresholds are threshold + offset and threshold - offset.",
         ),
         Stage(
@@ -219,7 +233,10 @@ def arranged(rng, groups):
     """
     places = rng.permutation(len(groups))
     boxes = np.concatenate(
-        [boxes + np.tile([40 * at + 15, 30 * (at % 3) + 25], 2) for (boxes, _), at in zip(groups, places, strict=True)]
+        [
+            boxes + np.tile([40 * at + 15, 30 * (at % 3) + 25], 2)
+            for (boxes, _), at in zip(groups, places, strict=True)
+        ]
     )
     # Ranks are mixed over the groups, not within them.
     ranks = np.concatenate([np.asarray(r) + 0.9 * rng.random() for _, r in groups])
@@ -228,7 +245,7 @@ def arranged(rng, groups):
     return {
         "boxes": torch.from_numpy(boxes[order]).float(),
         "scores": torch.from_numpy(scores[order]).float(),
-        "threshold": float(rng.uniform(0.43, 0.53)),
+        "threshold": float(rng.uniform(0.44, 0.49)),
     }
 
 
@@ -247,20 +264,27 @@ def pairs_case(rng):
 
 
 def chains_case(rng):
-    """Rows of boxes: the best one at an end, or in the middle, or at both ends."""
+    """Rows of boxes: the best one at an end, or in the middle, or at both ends; and a row by itself."""
     ranks = [[0, 1, 2, 3], [3, 2, 1, 0, 4], [2, 0, 1, 3], [0, 2, 4, 3, 1]]
-    return arranged(rng, [(chain(rng, len(r), *sides(rng)), r) for r in ranks])
+    case = arranged(rng, [(chain(rng, len(r), *sides(rng)), r) for r in ranks])
+    row = arranged(rng, [(chain(rng, 6, *sides(rng)), range(6))])
+    return {**case, "row": row["boxes"], "row scores": row["scores"]}
 
 
 def small_case(rng):
-    """Boxes in parts of the image's side, some within others."""
-    groups = [(chain(rng, 3, *sides(rng)), [1, 0, 2]), (chain(rng, 4, *sides(rng)), [0, 1, 2, 3])]
-    for rank in ([0, 1], [1, 0]):  # a box within another: a quarter of its area, then three quarters
-        width, height = sides(rng)
-        groups.append((np.array([[0, 0, width, height], [1, 2, 1 + width / 2, 2 + height / 2]]), rank))
-        groups.append((np.array([[0, 0, width, height], [0, 0, width, 0.75 * height]]), rank))
+    """Boxes in parts of the image's side, some within others, some across."""
+    groups = [(chain(rng, 3, *sides(rng)), rank) for rank in ([1, 0, 2], [0, 1, 2])]
+    for rank in ([0, 1], [1, 0]):
+        for share in (0.25, 0.36, 0.75):  # of the larger box's area
+            width, height = sides(rng)
+            side = share**0.5
+            corner = rng.uniform(0, 1 - side, 2) * [width, height]
+            inner = [*corner, *(corner + [side * width, side * height])]
+            groups.append((np.array([[0, 0, width, height], inner]), rank))
+        long = rng.uniform(14, 18)
+        groups.append((np.array([[0, 0, long, 0.375 * long], [0, 0, 0.375 * long, long]]), rank))  # IoU 0.23
     case = arranged(rng, groups)
-    case["boxes"] /= 300
+    case["boxes"] /= 440
     return case
 
 
@@ -289,14 +313,27 @@ def suppress(fn, inputs):
     return {"kept": fn(inputs["boxes"].clone(), inputs["scores"].clone(), inputs["threshold"])}
 
 
+def suppress_row(fn, inputs):
+    row = fn(inputs["row"].clone(), inputs["row scores"].clone(), inputs["threshold"])
+    return {**suppress(fn, inputs), "kept of one row": row}
+
+
+def suppress_twice(fn, inputs):
+    """At a threshold in the middle, and at a low one."""
+    low = fn(inputs["boxes"].clone(), inputs["scores"].clone(), 0.18)
+    return {**suppress(fn, inputs), "kept at threshold 0.18": low}
+
+
 def suppress_few(fn, inputs):
-    """By default the threshold is 0.7; then each box alone, and none."""
+    """At the thresholds' default and least, then a single box, and none: an index is a whole number there, too."""
     boxes, scores = inputs["boxes"], inputs["scores"]
+    none = fn(boxes[:0].clone(), scores[:0].clone(), 0.5)
     return {
         "kept at the default threshold": fn(boxes.clone(), scores.clone()),
         "kept at threshold 0": fn(boxes.clone(), scores.clone(), 0.0),
         "kept of a single box": fn(boxes[3:4].clone(), scores[3:4].clone(), 0.5),
-        "kept of no boxes": fn(boxes[:0].clone(), scores[:0].clone(), 0.5),
+        "kept of no boxes": none,
+        "type of no boxes' indices": "float" if "float" in str(getattr(none, "dtype", "")) else "int",
     }
 
 
@@ -315,17 +352,14 @@ NMS = Exercise(
             name="rows of boxes",
             points=2,
             case=chains_case,
-            cases=3,
-            probe=suppress,
-            needs=("pairs of boxes",),
+            probe=suppress_row,
             hint="Only a box that was kept itself drives others out.",
         ),
         Stage(
             name="small boxes, and boxes within boxes",
             points=1,
             case=small_case,
-            probe=suppress,
-            needs=("pairs of boxes",),
+            probe=suppress_twice,
             hint="IoU is the common area divided by that of the union; coordinates may well be from 0 to 1.",
         ),
         Stage(

@@ -115,7 +115,7 @@ DATA_ENGINE = Exercise(
             points=1,
             case=pictures((MANUAL, 3)),
             probe=label,
-            hint="The annotator starts from nothing, an empty list; after the stage's last image the model is trained.",
+            hint="The annotator starts from nothing, an empty list; once all are labelled, train.",
         ),
         Stage(
             name="semi-automatic",

@@ -1,4 +1,4 @@
-"""Checks of what surrounds a SAM: clicks on its faults, stable masks, non-maximum suppression, a grid of points.
+"""Checks of what surrounds a SAM: clicks on its faults, stable masks, non-maximum suppression, a grid.
 
 Random numbers that choose a pixel are never near the next one, and no IoU is near its threshold by accident;
 the stages that mean "exactly there" use numbers without rounding.
@@ -10,7 +10,7 @@ import torch
 from cs_vl.checks.probes import normal, number, pair
 from cs_vl.checks.spec import Exercise, Stage
 
-# --- clicks --------------------------------------------------------------------------------------------------
+# --- clicks -----------------------------------------------------------------------------------------------
 
 
 def blobs(rng, n, height, width, share=0.4):
@@ -97,7 +97,7 @@ SAMPLE_ERROR_POINTS = Exercise(
             points=1.5,
             case=first_click,
             probe=click,
-            hint="No pixel is in the mask yet: all of the target is wrong. Points are (x, y), rows are counted first.",
+            hint="No pixel is in the mask yet: all of the target is wrong. Points are (x, y).",
         ),
         Stage(
             name="wrong pixels",
@@ -127,13 +127,13 @@ SAMPLE_ERROR_POINTS = Exercise(
             case=one_pair,
             probe=click_everywhere,
             needs=("wrong pixels",),
-            hint="Pixel floor(uniform * m) of m: from 0 on the first one, up to 1 the last one, each as often.",
+            hint="Number floor(uniform * m) of m: from 0 on the first one, up to 1 the last one.",
         ),
     ),
 )
 
 
-# --- stability -------------------------------------------------------------------------------------------------
+# --- stability --------------------------------------------------------------------------------------------
 
 
 def logits_case(rng):
@@ -151,7 +151,7 @@ def quarters(rng):
 
 
 def partly_nothing(rng):
-    """The first mask is nowhere above a threshold, one is above both everywhere, the last in a single pixel."""
+    """One mask is nowhere above a threshold, one is above both everywhere, one in a single pixel."""
     shift = torch.tensor([-8.0, -1.2, 0.0, 12.0, -8.0])[:, None, None]
     logits = normal(rng, 5, 5, 6).clamp(-2, 2) + shift
     logits[4, int(rng.integers(5)), int(rng.integers(6))] = 4.0
@@ -214,15 +214,17 @@ STABILITY_SCORE = Exercise(
 )
 
 
-# --- non-maximum suppression ---------------------------------------------------------------------------------
+# --- non-maximum suppression ------------------------------------------------------------------------------
 
 
 def chain(rng, n, width, height):
-    """n boxes in a row, each shifted by about a quarter of its side: the IoU of neighbours is 0.58 to 0.63, of
-    the next ones 0.29 to 0.38, of others below 0.17."""
+    """n boxes in a row, each shifted by about a quarter of its side.
+
+    The IoU of neighbours is 0.57 to 0.63, of the next ones 0.29 to 0.37, of others less.
+    """
     step = rng.uniform(0.23, 0.27) * np.array([[width, 0], [0, height]])[rng.integers(2)]
     corner = np.arange(n)[:, None] * step * rng.choice([-1, 1])
-    return np.concatenate([corner, corner + [width, height]], axis=1)
+    return np.concatenate([corner, corner + np.array([width, height])], axis=1)
 
 
 def arranged(rng, groups):
@@ -279,7 +281,7 @@ def small_case(rng):
             width, height = sides(rng)
             side = share**0.5
             corner = rng.uniform(0, 1 - side, 2) * [width, height]
-            inner = [*corner, *(corner + [side * width, side * height])]
+            inner = [*corner, *(corner + side * np.array([width, height]))]
             groups.append((np.array([[0, 0, width, height], inner]), rank))
         long = rng.uniform(14, 18)
         groups.append((np.array([[0, 0, long, 0.375 * long], [0, 0, 0.375 * long, long]]), rank))  # IoU 0.23
@@ -291,8 +293,8 @@ def small_case(rng):
 def at_the_threshold(rng):
     """Pairs whose IoU is exactly a half: 2 of 4 columns in common."""
     corner = 16 * rng.permutation(12)[:5].reshape(-1, 1) + rng.integers(0, 5, (5, 2))
-    size = np.array([3, 4])
-    boxes = np.concatenate([corner, corner + size, corner + [1, 0], corner + [1, 0] + size], axis=1)
+    size, step = np.array([3, 4]), np.array([1, 0])
+    boxes = np.concatenate([corner, corner + size, corner + step, corner + step + size], axis=1)
     scores = rng.permutation(10) / 16 + 0.125
     return {
         "boxes": torch.from_numpy(boxes.reshape(10, 4)).float(),
@@ -325,7 +327,7 @@ def suppress_twice(fn, inputs):
 
 
 def suppress_few(fn, inputs):
-    """At the thresholds' default and least, then a single box, and none: an index is a whole number there, too."""
+    """At the threshold's default, and at 0; then a single box, and none."""
     boxes, scores = inputs["boxes"], inputs["scores"]
     none = fn(boxes[:0].clone(), scores[:0].clone(), 0.5)
     return {
@@ -333,7 +335,7 @@ def suppress_few(fn, inputs):
         "kept at threshold 0": fn(boxes.clone(), scores.clone(), 0.0),
         "kept of a single box": fn(boxes[3:4].clone(), scores[3:4].clone(), 0.5),
         "kept of no boxes": none,
-        "type of no boxes' indices": "float" if "float" in str(getattr(none, "dtype", "")) else "int",
+        "type of no boxes' indices": "float" if "float" in str(getattr(none, "dtype", "")) else "whole",
     }
 
 
@@ -346,7 +348,7 @@ NMS = Exercise(
             points=2,
             case=pairs_case,
             probe=suppress,
-            hint="Of two boxes whose IoU is greater than the threshold the better one stays; indices, the best first.",
+            hint="Of two boxes whose IoU is greater than the threshold the better one stays.",
         ),
         Stage(
             name="rows of boxes",
@@ -390,7 +392,7 @@ NMS = Exercise(
 )
 
 
-# --- the grid ----------------------------------------------------------------------------------------------
+# --- the grid ---------------------------------------------------------------------------------------------
 
 
 def grid_size(rng):

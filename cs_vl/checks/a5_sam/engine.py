@@ -42,13 +42,13 @@ class Workshop:
 
     def propose(self, model, image):
         parts = ("body", "head", "foot")[: 1 + len(image) % 3]
-        return self.hand_out("model", [f"{part} of {image}, by {model}" for part in parts])
+        return self.hand_out("model", [f"{part} of {image}, {model}" for part in parts])
 
     def annotate(self, model, image, masks):
-        there = list(masks)
         if image not in self.asked:
             self.asked.append(image)
-        how = f"by hand with {model}, beside {there}"
+        there = " and ".join(str(mask).split()[0] for mask in masks)  # "body and head"
+        how = f"by hand with {model}" + (f", beside {there}" if there else "")
         parts = ("eye", "tail")[: 1 + len(image) % 2]
         return self.hand_out("annotator", [f"{part} of {image}, {how}" for part in parts])
 
@@ -83,7 +83,7 @@ def left_as_it_was(fn, inputs):
 
 
 def with_another_name(rng):
-    others = ["all-manual", "automatic", "half-manual", "semi-manual", "semi", "unaided"]
+    others = ["all-manual", "automatic", "semi-manual"]
     return {
         **pictures((MANUAL, 2), (SEMI, 2))(rng),
         "others": [str(name) for name in rng.permutation(others)],

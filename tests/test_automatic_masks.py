@@ -63,7 +63,10 @@ def suppressed(boxes, scores, threshold):
 def boxes_with_scores(draw):
     """Small whole numbers: many overlaps, equal boxes, equal scores, and IoUs exactly at a threshold."""
     n = draw(st.integers(0, 14))
-    low, side = st.tuples(st.integers(-3, 6), st.integers(-3, 6)), st.tuples(st.integers(1, 6), st.integers(1, 6))
+    low, side = (
+        st.tuples(st.integers(-3, 6), st.integers(-3, 6)),
+        st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    )
     corners = [(draw(low), draw(side)) for _ in range(n)]
     boxes = [[x, y, x + w, y + h] for (x, y), (w, h) in corners]
     return boxes, draw(st.lists(st.integers(0, 8), min_size=n, max_size=n))

@@ -212,10 +212,12 @@ def test_of_two_that_overlap_the_surer_stays():
     assert torch.equal(both.masks, torch.stack([inner, LARGE]))
 
 
-def test_a_box_of_one_pixel_is_no_empty_box():
-    """A line's sides are one pixel and more: that it is found at each click on it makes one mask."""
-    masks = found((LINE, 0.9), points=torch.tensor([[27.5, 5.5], [27.5, 20.5], [27.5, 28.5]]) / SIZE)
-    assert len(masks) == 1
+def test_boxes_of_lines_are_not_empty():
+    """Their width is the one pixel: a line and a part of it are two, the same line found three times is one."""
+    part = region(27, 20, 28, 30)  # 10 pixels of 26
+    clicks = torch.tensor([[27.5, 5.5], [27.5, 10.5], [27.5, 22.5], [27.5, 28.5]]) / SIZE
+    masks = found((LINE, 0.9), (part, 0.95), points=clicks)
+    assert torch.equal(masks.masks, torch.stack([part, LINE]))
 
 
 def test_small_regions_are_cleaned_before_boxes_are_drawn():

@@ -14,7 +14,7 @@ def nms(
     """Which boxes to keep: from the best one down, each that no better kept one overlaps too much.
 
     Args:
-        boxes: x0, y0, x1, y1 with x0 < x1 and y0 < y1; the area is (x1 - x0) (y1 - y0).
+        boxes: x0, y0, x1, y1 with x0 < x1 and y0 < y1; the area is (x1 - x0) (y1 - y0).  There may be none.
         scores: the higher, the better; of two equal ones the earlier is the better.
         threshold: a box goes where its IoU with a better box that was *kept* is greater than this.
 

@@ -9,7 +9,7 @@ def mask_to_rle(mask: Bool[Tensor, "height width"]) -> dict[str, list[int]]:
     """COCO's uncompressed run-length encoding: column by column, and the first run is of zeros (maybe none).
 
     Returns:
-        {"size": [height, width], "counts": [...]}; `pycocotools.mask.frObjects` reads it.
+        {"size": [height, width], "counts": [...]}; `pycocotools.mask.frPyObjects` reads it.
     """
     pixels = mask.T.flatten().cpu()  # down the first column, then the next
     change = (pixels[1:] ^ pixels[:-1]).nonzero().flatten() + 1

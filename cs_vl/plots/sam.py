@@ -19,7 +19,6 @@ from cs_vl.plots.style import (
     LABEL,
     RIM,
     SMALL,
-    TITLE,
     VERMILION,
     array,
     bare,
@@ -30,6 +29,7 @@ from cs_vl.plots.style import (
 
 WIDTH = 7.2  # of a figure, in inches: as wide as a notebook's page
 LETTER, LINE = 0.078, 0.18  # a letter and a line of a caption, in inches
+MOST_OUTLINES = 60  # of masks in one picture; more would cover it
 
 Mask = Bool[Tensor, "height width"] | Float[Tensor, "height width"]
 
@@ -47,9 +47,8 @@ def place_similarity(
         if len(given) != len(points):
             raise ValueError(f"every point needs a map; {name!r} has {len(given)} for {len(points)} points")
     columns = len(points)
-    figure, axes = panels(
-        len(maps) * columns, columns, width=(WIDTH - 0.7) / columns, height=(WIDTH - 0.7) / columns
-    )
+    side = min(1.6, (WIDTH - 1.4) / columns)  # beside it there is room for the names and the colours
+    figure, axes = panels(len(maps) * columns, columns, width=side + 1.4 / columns, height=side + 0.08)
     values = [array(one) for given in maps.values() for one in given]
     low, high = min(v.min() for v in values), max(v.max() for v in values)
     for i, (ax, value) in enumerate(zip(axes, values, strict=True)):
@@ -57,12 +56,12 @@ def place_similarity(
             value, cmap="viridis", vmin=low, vmax=high, extent=(0, 1, 1, 0), interpolation="nearest"
         )
         x, y = array(points[i % columns])
-        ax.plot(x, y, "o", color=VERMILION, markersize=7, markeredgecolor="white", markeredgewidth=1.5)
+        ax.plot(x, y, "o", fillstyle="none", color="white", markersize=17, markeredgewidth=1.5)
         bare(ax)
     for ax, name in zip(axes[::columns], maps, strict=True):
         ax.set_ylabel(textwrap.fill(name, 16), fontsize=LABEL)
-    bar = figure.colorbar(shown, ax=axes, shrink=0.7)
-    bar.set_label("similarity with the point", fontsize=LABEL)
+    bar = figure.colorbar(shown, ax=axes, shrink=0.6)
+    bar.set_label("similarity with the point in the ring", fontsize=LABEL)
     bar.ax.tick_params(labelsize=SMALL)
     return figure
 
@@ -103,10 +102,12 @@ def mask_sheet(
         raise ValueError(f"labels are those of the points; got {len(labels)} for {count} images")
     columns = min(columns, count)
     soft = [m is not None and array(m).dtype != bool for m in masks]
-    side = (WIDTH - 0.7 * any(soft)) / columns if columns > 2 else WIDTH / 3
+    side = WIDTH / max(columns, 3)
     written = [textwrap.fill(text, max(8, int((side - 0.1) / LETTER))) for text in captions or [""] * count]
     below = LINE * max(text.count("\n") + 1 for text in written) if any(written) else 0
-    figure, axes = panels(count, columns, width=side, height=side + below)
+    rows = -(-count // columns)
+    height = side + below + 0.6 * any(soft) / rows + 0.2 * bool(headings) / rows
+    figure, axes = panels(count, columns, width=side, height=height)
     shown = None
     for i, ax in enumerate(axes):
         mask = masks[i]
@@ -132,7 +133,7 @@ def mask_sheet(
     for ax, heading in zip(axes, headings, strict=False):
         ax.set_title(heading, fontsize=LABEL)
     if shown is not None:
-        bar = figure.colorbar(shown, ax=axes, shrink=0.6, ticks=[0, 0.5, 1])
+        bar = figure.colorbar(shown, ax=axes, location="bottom", shrink=0.4, aspect=25, ticks=[0, 0.5, 1])
         bar.set_label("belief that it is in the mask", fontsize=SMALL)
         bar.ax.tick_params(labelsize=SMALL)
     return figure
@@ -159,7 +160,7 @@ def everything_sheet(
                 f"every image needs its masks; {name!r} has {len(given)} for {len(images)} images"
             )
     columns = len(images)
-    side = min((WIDTH - 0.3) / columns, 2.4)
+    side = min((WIDTH - 0.3) / columns, 2.4 if len(found) < 3 else 1.5)
     figure, axes = panels((1 + len(found)) * columns, columns, width=side, height=side + 0.2)
     for ax, image in zip(axes, images, strict=False):
         picture(ax, image)
@@ -186,8 +187,8 @@ def confidence_against_truth(
 ) -> Figure:
     """The IoU that a model predicts for its masks and the one that they have; a panel for each of the names.
 
-    The line is the mean over masks of like confidence (so many bins of equal size).  Who knows exactly how good
-    each mask is has it on the dashed diagonal.
+    The line is the mean over masks of like confidence (so many bins of equal size).  Who knows exactly how
+    good each mask is has it on the dashed diagonal.
 
     Args:
         scores: {name: (predicted, true)}.
@@ -262,22 +263,21 @@ def engine_stages(
     for ax, (quantity, by_stage) in zip(axes, numbers.items(), strict=True):
         share = quantity in percent
         runs = [(100 if share else 1) * np.asarray(values, dtype=float) for values in by_stage.values()]
-        x = np.arange(len(runs))
-        ax.bar(x, [run.mean() for run in runs], 0.72, color=COLOURS[: len(runs)] or BLUE, alpha=0.85)
-        for place, run in zip(x, runs, strict=True):
+        for place, (run, stage) in enumerate(zip(runs, by_stage, strict=True)):
+            label = stage if ax is axes[0] else None
+            ax.bar(place, run.mean(), 0.72, color=COLOURS[place % len(COLOURS)], alpha=0.85, label=label)
             if len(run) > 1:
                 ax.plot(np.full(len(run), place), run, ".", color="black", markersize=4, path_effects=RIM)
             text = f"{run.mean():.0f}" if share or run.mean() >= 100 else f"{run.mean():.3g}"
             above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center"}
             ax.annotate(text, (place, run.max()), fontsize=SMALL, path_effects=RIM, **above)
         ax.set_title(textwrap.fill(quantity + (" (%)" if share else ""), 26), fontsize=LABEL)
-        ax.set_xticks(x, [stage.replace("-", "-\n", 1).replace(" ", "\n") for stage in by_stage])
+        ax.set_xticks([])
         plain(ax)
-        ax.tick_params(axis="x", length=0)
-        ax.set_ylim(0, (109 if share else None))
-        ax.margins(y=0.14)
+        ax.set_ylim(0, 109 if share else 1.15 * max(run.max() for run in runs) or 1)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False)
     if any(len(v) > 1 for by_stage in numbers.values() for v in by_stage.values()):
-        figure.supxlabel("bars: means over seeds; dots: each seed", fontsize=SMALL, color=GREY)
+        figure.suptitle("mean over seeds; dots: each seed", fontsize=SMALL, color=GREY)
     return figure
 
 
@@ -306,7 +306,7 @@ def _clicks(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:
     rim = {"markeredgecolor": "white", "markeredgewidth": 1.2, "linestyle": "none", "zorder": 5}
     for label, marker, colour in ((1, "o", BLUE), (0, "X", VERMILION)):
         x, y = points[labels == label].T
-        ax.plot(x, y, marker, color=colour, markersize=8, **rim)
+        ax.plot(x, y, marker, color=colour, markersize=7, **rim)
 
 
 def _all_masks(ax: Axes, pixels: np.ndarray, masks: np.ndarray) -> None:
@@ -317,6 +317,6 @@ def _all_masks(ax: Axes, pixels: np.ndarray, masks: np.ndarray) -> None:
     for i, colour in zip(order, colours, strict=True):
         canvas = np.where(masks[i][..., None], 0.35 * canvas + 0.65 * np.array(colour), canvas)
     ax.imshow(canvas, interpolation="nearest")
-    for i in order:
+    for i in order if len(masks) <= MOST_OUTLINES else ():
         _outline(ax, masks[i], colour="white", width=0.9)
     bare(ax)

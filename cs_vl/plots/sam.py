@@ -61,7 +61,7 @@ def place_similarity(
     for ax, name in zip(axes[::columns], maps, strict=True):
         ax.set_ylabel(textwrap.fill(name, 16), fontsize=LABEL)
     bar = figure.colorbar(shown, ax=axes, shrink=0.6)
-    bar.set_label("similarity with the point in the ring", fontsize=LABEL)
+    bar.set_label("similarity", fontsize=LABEL)
     bar.ax.tick_params(labelsize=SMALL)
     return figure
 
@@ -210,7 +210,9 @@ def confidence_against_truth(
         ax.set_xlabel("IoU that it predicts", fontsize=LABEL)
         ax.set_ylabel("IoU that it has", fontsize=LABEL)
         plain(ax)
-    figure.supxlabel("a dot: a mask; line: means; dashed: what would be exact", fontsize=SMALL, color=GREY)
+    legend = "a dot: a mask; line: means; dashed: what would be exact"
+    across = int(figure.get_size_inches()[0] / LETTER) - 2
+    figure.supxlabel(textwrap.fill(legend, across), fontsize=SMALL, color=GREY)
     return figure
 
 

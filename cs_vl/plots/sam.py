@@ -3,6 +3,7 @@
 import colorsys
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -167,7 +168,12 @@ def everything_sheet(
         if points is not None:
             height, width = image.shape[-2:]
             x, y = array(points).T
-            dots = {"color": BLUE, "markersize": 3.2, "markeredgecolor": "white", "markeredgewidth": 0.5}
+            dots: dict[str, Any] = {
+                "color": BLUE,
+                "markersize": 3.2,
+                "markeredgecolor": "white",
+                "markeredgewidth": 0.5,
+            }
             ax.plot(x * width - 0.5, y * height - 0.5, "o", **dots)
     for ax, title in zip(axes, titles, strict=False):
         ax.set_title(title, fontsize=LABEL)
@@ -271,7 +277,7 @@ def engine_stages(
             if len(run) > 1:
                 ax.plot(np.full(len(run), place), run, ".", color="black", markersize=4, path_effects=RIM)
             text = f"{run.mean():.0f}" if share or run.mean() >= 100 else f"{run.mean():.3g}"
-            above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center"}
+            above: dict[str, Any] = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center"}
             ax.annotate(text, (place, run.max()), fontsize=SMALL, path_effects=RIM, **above)
         ax.set_title(textwrap.fill(quantity + (" (%)" if share else ""), 26), fontsize=LABEL)
         ax.set_xticks([])
@@ -294,7 +300,7 @@ def _cut_out(ax: Axes, image: Tensor, mask: np.ndarray) -> None:
     bare(ax)
 
 
-def _outline(ax: Axes, mask: np.ndarray, *, colour: object, width: float) -> None:
+def _outline(ax: Axes, mask: np.ndarray, *, colour: Any, width: float) -> None:
     if not mask.any():  # there is no line to draw
         return
     height, across = mask.shape
@@ -305,7 +311,12 @@ def _outline(ax: Axes, mask: np.ndarray, *, colour: object, width: float) -> Non
 
 
 def _clicks(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:
-    rim = {"markeredgecolor": "white", "markeredgewidth": 1.2, "linestyle": "none", "zorder": 5}
+    rim: dict[str, Any] = {
+        "markeredgecolor": "white",
+        "markeredgewidth": 1.2,
+        "linestyle": "none",
+        "zorder": 5,
+    }
     for label, marker, colour in ((1, "o", BLUE), (0, "X", VERMILION)):
         x, y = points[labels == label].T
         ax.plot(x, y, marker, color=colour, markersize=7, **rim)

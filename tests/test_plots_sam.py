@@ -16,7 +16,8 @@ from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
 from cs_vl.nn.fourier import fourier_positions, grid_positions
-from cs_vl.plots import (
+from cs_vl.plots.sam import (
+    MOST_OUTLINES,
     confidence_against_truth,
     engine_stages,
     everything_sheet,
@@ -24,7 +25,6 @@ from cs_vl.plots import (
     picture_rows,
     place_similarity,
 )
-from cs_vl.plots.sam import MOST_OUTLINES
 from cs_vl.plots.style import BLUE, COLOURS, VERMILION
 from cs_vl.tasks.data_engine import STAGES
 from cs_vl.tasks.point_grid import point_grid

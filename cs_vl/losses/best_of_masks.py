@@ -29,7 +29,7 @@ def best_of_masks_loss(
         targets: the mask that each prompt means.
 
     Returns:
-        (mask_loss, iou_loss), two scalars:
+        (mask_loss, iou_loss), two scalars, float64 where masks and iou are:
         mask_loss: the least loss among each prompt's k masks, averaged over the prompts.  The other masks
             get a gradient of exactly 0.
         iou_loss: the mean over *all* k masks and all prompts of (iou - the mask's true IoU)^2, where the

@@ -30,7 +30,7 @@ def focal_loss_numpy(
     minus_log = np.logaddexp(0, -margin)  # -log sigmoid(m) = log(e^0 + e^-m), without overflow
     wrong = (1 - np.tanh(margin / 2)) / 2  # 1 - p_t; sigmoid(-m) as a tanh, which saturates
     weight = np.where(targets == 1, alpha, 1 - alpha)
-    return (weight * wrong**gamma * minus_log).mean(axis=-1)
+    return (weight * wrong**gamma * minus_log).mean(axis=1)
     ### END SOLUTION
 
 
@@ -57,7 +57,7 @@ def focal_loss_numpy_backward(
     weight = np.where(targets == 1, alpha, 1 - alpha)
     # With m the margin: d(1 - p_t)/dm = -p_t (1 - p_t), and d(-log p_t)/dm = -(1 - p_t).
     grad_margin = -(wrong**gamma) * (gamma * right * minus_log + wrong)
-    return sign * weight * grad_margin / logits.shape[-1]
+    return sign * weight * grad_margin / logits.shape[1]
     ### END SOLUTION
 
 
@@ -79,8 +79,8 @@ def dice_loss_numpy(
     """
     ### BEGIN SOLUTION
     p = (1 + np.tanh(logits / 2)) / 2  # sigmoid, without overflow
-    common = 2 * (p * targets).sum(axis=-1) + smooth
-    total = p.sum(axis=-1) + targets.sum(axis=-1) + smooth
+    common = 2 * (p * targets).sum(axis=1) + smooth
+    total = p.sum(axis=1) + targets.sum(axis=1) + smooth
     return 1 - common / total
     ### END SOLUTION
 
@@ -96,8 +96,8 @@ def dice_loss_numpy_backward(
     """
     ### BEGIN SOLUTION
     p = (1 + np.tanh(logits / 2)) / 2
-    common = 2 * (p * targets).sum(axis=-1, keepdims=True) + smooth
-    total = p.sum(axis=-1, keepdims=True) + targets.sum(axis=-1, keepdims=True) + smooth
+    common = 2 * (p * targets).sum(axis=1, keepdims=True) + smooth
+    total = p.sum(axis=1, keepdims=True) + targets.sum(axis=1, keepdims=True) + smooth
     grad_p = (common - 2 * targets * total) / total**2  # the quotient rule: every p stands below, too
     return grad_p * p * (1 - p)
     ### END SOLUTION

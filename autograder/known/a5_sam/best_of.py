@@ -34,7 +34,9 @@ def iou_error(masks, iou, targets):
 def by_argmin(masks, iou, targets):
     losses = each(masks, targets)
     best = losses.detach().argmin(dim=1)
-    return losses[torch.arange(len(masks)), best].mean(), (iou - true_iou(masks.detach(), targets)).square().mean()
+    return losses[torch.arange(len(masks)), best].mean(), (
+        iou - true_iou(masks.detach(), targets)
+    ).square().mean()
 
 
 @alternative(BEST)
@@ -66,7 +68,10 @@ def flat_and_gathered(masks, iou, targets):
     return losses.gather(1, best).mean(), F.mse_loss(iou, truly)
 
 
-@mistake(BEST, "All masks of a prompt learn here (their mean): only the best one should, or each becomes an average.")
+@mistake(
+    BEST,
+    "All masks of a prompt learn here (their mean): only the best one should, or each becomes an average.",
+)
 def mean_of_all(masks, iou, targets):
     return each(masks, targets).mean(), iou_error(masks, iou, targets)
 
@@ -108,7 +113,9 @@ def always_the_first(masks, iou, targets):
     return each(masks, targets)[:, 0].mean(), iou_error(masks, iou, targets)
 
 
-@mistake(BEST, "The best mask by focal and the best by dice may differ in your code: choose by their weighted sum.")
+@mistake(
+    BEST, "The best mask by focal and the best by dice may differ in your code: choose by their weighted sum."
+)
 def chosen_twice(masks, iou, targets):
     focal, dice = parts(masks, targets)
     return (20 * focal.amin(1) + dice.amin(1)).mean(), iou_error(masks, iou, targets)
@@ -154,7 +161,9 @@ def soft_minimum(masks, iou, targets):
 @mistake(BEST, "The value is right, but every mask gets a gradient: let it flow to the best alone.")
 def gradient_to_all(masks, iou, targets):
     losses = each(masks, targets)
-    return losses.amin(1).mean().detach() + losses.mean() - losses.mean().detach(), iou_error(masks, iou, targets)
+    return losses.amin(1).mean().detach() + losses.mean() - losses.mean().detach(), iou_error(
+        masks, iou, targets
+    )
 
 
 @mistake(BEST, "mask_loss has no gradient: do not detach the loss of the best mask.")
@@ -167,7 +176,9 @@ def threshold_of_a_half(masks, iou, targets):
     return each(masks, targets).amin(1).mean(), F.mse_loss(iou, true_iou(masks, targets, 0.5))
 
 
-@mistake(BEST, "Only the best mask's IoU is learned here: the predicted IoU of all masks is, to rank them later.")
+@mistake(
+    BEST, "Only the best mask's IoU is learned here: the predicted IoU of all masks is, to rank them later."
+)
 def iou_of_the_best_alone(masks, iou, targets):
     losses = each(masks, targets)
     best = losses.argmin(1, keepdim=True)
@@ -185,7 +196,10 @@ def summed_errors(masks, iou, targets):
     return each(masks, targets).amin(1).mean(), ((iou - true_iou(masks, targets)) ** 2).sum()
 
 
-@mistake(BEST, "You made the truth from sigmoids (a soft IoU), so the masks learn from iou_loss: use the thresholded masks.")
+@mistake(
+    BEST,
+    "You made the truth from sigmoids (a soft IoU), so the masks learn from iou_loss: use the thresholded masks.",
+)
 def soft_truth(masks, iou, targets):
     p, t = masks.sigmoid(), targets[:, None].to(masks.dtype)
     common = (p * t).sum((-2, -1))

@@ -191,7 +191,9 @@ def without_alpha(logits, targets, alpha=0.25, gamma=2.0):
 
 @mistake(FOCAL, "alpha belongs to the pixels where the target is 1, and 1 - alpha to the others.")
 def alpha_swapped(logits, targets, alpha=0.25, gamma=2.0):
-    return (weights(targets, 1 - alpha) * missed(logits, targets) ** gamma * entropy(logits, targets)).mean(-1)
+    return (weights(targets, 1 - alpha) * missed(logits, targets) ** gamma * entropy(logits, targets)).mean(
+        -1
+    )
 
 
 @mistake(FOCAL, "alpha weighs the pixels inside the mask; those outside have the weight 1 - alpha, not 1.")
@@ -207,7 +209,9 @@ def alpha_everywhere(logits, targets, alpha=0.25, gamma=2.0):
 
 @mistake(FOCAL, "You used p_t^gamma: it is 1 - p_t, what is still missing, that is raised to gamma.")
 def focus_on_the_easy(logits, targets, alpha=0.25, gamma=2.0):
-    return (weights(targets, alpha) * (1 - missed(logits, targets)) ** gamma * entropy(logits, targets)).mean(-1)
+    return (weights(targets, alpha) * (1 - missed(logits, targets)) ** gamma * entropy(logits, targets)).mean(
+        -1
+    )
 
 
 @mistake(FOCAL, "You used 1 - p for all pixels: where the target is 0, 1 - p_t is p.")
@@ -225,7 +229,10 @@ def summed(logits, targets, alpha=0.25, gamma=2.0):
     return (weights(targets, alpha) * missed(logits, targets) ** gamma * entropy(logits, targets)).sum(-1)
 
 
-@mistake(FOCAL, "You divided by the number of pixels inside the mask, as detectors do: divide by that of all pixels.")
+@mistake(
+    FOCAL,
+    "You divided by the number of pixels inside the mask, as detectors do: divide by that of all pixels.",
+)
 def over_the_positives(logits, targets, alpha=0.25, gamma=2.0):
     loss = weights(targets, alpha) * missed(logits, targets) ** gamma * entropy(logits, targets)
     return loss.sum(-1) / targets.sum(-1)
@@ -263,14 +270,19 @@ def alpha_fixed(logits, targets, alpha=0.25, gamma=2.0):
     return (weights(targets, 0.25) * missed(logits, targets) ** gamma * entropy(logits, targets)).mean(-1)
 
 
-@mistake(FOCAL, "The sigmoid or its logarithm overflows for large logits: -log sigmoid(m) = log(1 + exp(-m)), by np.logaddexp.")
+@mistake(
+    FOCAL,
+    "The sigmoid or its logarithm overflows for large logits: -log sigmoid(m) = log(1 + exp(-m)), by np.logaddexp.",
+)
 def overflowing(logits, targets, alpha=0.25, gamma=2.0):
     p = 1 / (1 + np.exp(-logits))
     p_t = p * targets + (1 - p) * (1 - targets)
     return (weights(targets, alpha) * (1 - p_t) ** gamma * -np.log(p_t)).mean(-1)
 
 
-@mistake(FOCAL, "You clipped the probabilities: a pixel that is wrong by a logit of 1000 has a loss near 1000.")
+@mistake(
+    FOCAL, "You clipped the probabilities: a pixel that is wrong by a logit of 1000 has a loss near 1000."
+)
 def clipped(logits, targets, alpha=0.25, gamma=2.0):
     p_t = np.clip(1 - missed(logits, targets), 1e-8, 1 - 1e-8)
     return (weights(targets, alpha) * (1 - p_t) ** gamma * -np.log(p_t)).mean(-1)
@@ -328,7 +340,9 @@ def log_held_constant(logits, targets, alpha=0.25, gamma=2.0):
     return focal_slope(logits, targets, alpha, gamma, log=False) / logits.shape[-1]
 
 
-@mistake(FOCAL_BACKWARD, "The sign is wrong where the target is 0: there p_t = 1 - p falls as the logit rises.")
+@mistake(
+    FOCAL_BACKWARD, "The sign is wrong where the target is 0: there p_t = 1 - p falls as the logit rises."
+)
 def sign_forgotten(logits, targets, alpha=0.25, gamma=2.0):
     return focal_slope(logits, targets, alpha, gamma, sign=False) / logits.shape[-1]
 
@@ -353,7 +367,10 @@ def alpha_forgotten(logits, targets, alpha=0.25, gamma=2.0):
     return focal_slope(logits, targets, alpha, gamma, weight=1.0) / logits.shape[-1]
 
 
-@mistake(FOCAL_BACKWARD, "alpha belongs to the pixels where the target is 1, and 1 - alpha to the others, in the gradient as well.")
+@mistake(
+    FOCAL_BACKWARD,
+    "alpha belongs to the pixels where the target is 1, and 1 - alpha to the others, in the gradient as well.",
+)
 def alpha_swapped_backward(logits, targets, alpha=0.25, gamma=2.0):
     return focal_slope(logits, targets, 1 - alpha, gamma) / logits.shape[-1]
 
@@ -381,7 +398,9 @@ def gamma_not_brought_down(logits, targets, alpha=0.25, gamma=2.0):
     return -y * weights(targets, alpha) * q**gamma * ((1 - q) * ce + q) / logits.shape[-1]
 
 
-@mistake(FOCAL_BACKWARD, "Both parts of the derivative have the same sign: surer is better, by either factor.")
+@mistake(
+    FOCAL_BACKWARD, "Both parts of the derivative have the same sign: surer is better, by either factor."
+)
 def parts_subtracted(logits, targets, alpha=0.25, gamma=2.0):
     y, q, ce = np.where(targets == 1, 1.0, -1.0), missed(logits, targets), entropy(logits, targets)
     return y * weights(targets, alpha) * q**gamma * (gamma * (1 - q) * ce - q) / logits.shape[-1]
@@ -392,7 +411,10 @@ def gamma_fixed_backward(logits, targets, alpha=0.25, gamma=2.0):
     return focal_slope(logits, targets, alpha, 2.0) / logits.shape[-1]
 
 
-@mistake(FOCAL_BACKWARD, "Large logits give NaN or infinity: something is divided by p_t or 1 - p_t, or exp overflows.")
+@mistake(
+    FOCAL_BACKWARD,
+    "Large logits give NaN or infinity: something is divided by p_t or 1 - p_t, or exp overflows.",
+)
 def overflowing_backward(logits, targets, alpha=0.25, gamma=2.0):
     p_t = np.where(targets == 1, 1 / (1 + np.exp(-logits)), 1 / (1 + np.exp(logits)))
     y = np.where(targets == 1, 1.0, -1.0)
@@ -586,7 +608,10 @@ def two_forgotten(logits, targets, smooth=1.0):
     return (n - targets * d) / d**2 * p * (1 - p)
 
 
-@mistake(DICE_BACKWARD, "In the quotient rule the derivative of the numerator is multiplied by the denominator, and the other way round: yours are swapped.")
+@mistake(
+    DICE_BACKWARD,
+    "In the quotient rule the derivative of the numerator is multiplied by the denominator, and the other way round: yours are swapped.",
+)
 def quotient_swapped(logits, targets, smooth=1.0):
     p, n, d = sums(logits, targets, smooth)
     return (d - 2 * targets * n) / d**2 * p * (1 - p)

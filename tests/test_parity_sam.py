@@ -1,0 +1,188 @@
+"""Same weights, same numbers: SAM against transformers' SamModel.
+
+Every parameter is perturbed first: at random initialisation the prompts' embeddings are nearly zero.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from parity import assert_close, perturbed
+from torch import Tensor
+from transformers import SamConfig, SamModel
+
+from cs_vl.convert import sam_from_hf, sam_from_meta, sam_state
+from cs_vl.models.sam import SAM
+
+SIZE, GRID = 40, 10
+
+
+def config(**vision: Any) -> SamConfig:
+    """Windows of 4 on a grid of 10, which they do not divide; the block in the middle looks at everything."""
+    return SamConfig(
+        vision_config={
+            "hidden_size": 32,
+            "output_channels": 16,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "image_size": SIZE,
+            "patch_size": 4,
+            "window_size": 4,
+            "global_attn_indexes": [1],
+            "num_pos_feats": 8,
+            "mlp_dim": 48,
+            **vision,
+        },
+        prompt_encoder_config={
+            "hidden_size": 16,
+            "image_size": SIZE,
+            "patch_size": 4,
+            "mask_input_channels": 8,
+        },
+        mask_decoder_config={
+            "hidden_size": 16,
+            "mlp_dim": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 12,
+        },
+    )
+
+
+def oracle(**vision: Any) -> tuple[SamModel, SAM]:
+    torch.manual_seed(0)
+    theirs: Any = perturbed(SamModel(config(**vision)))
+    # It keeps the frequencies twice, and they are one.
+    theirs.prompt_encoder.shared_embedding = theirs.shared_image_embedding
+    return theirs, sam_from_hf(theirs.config, theirs.state_dict())
+
+
+def prompts() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Two images with five prompts: points (one is none), boxes, masks."""
+    points = torch.rand(2, 5, 3, 2) * SIZE
+    labels = torch.randint(0, 2, (2, 5, 3))
+    labels[0, 0, 2] = -1
+    low = torch.rand(2, 5, 2) * SIZE / 2
+    boxes = torch.cat([low, low + 1 + torch.rand(2, 5, 2) * SIZE / 3], dim=2)
+    return points, labels, boxes, torch.randn(2, 1, 4 * GRID, 4 * GRID)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_the_image_encoder(relative: bool):
+    theirs, ours = oracle(use_rel_pos=relative)
+    images = torch.rand(2, 3, SIZE, SIZE)
+    expected = theirs.get_image_embeddings((images - ours.mean) / ours.std)
+    assert expected.std() > 0.5
+    assert_close([ours.encode(images)], [expected])
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+def test_points_boxes_and_masks(multimask: bool):
+    theirs, ours = oracle()
+    torch.manual_seed(1)
+    features = torch.randn(2, 16, GRID, GRID)
+    points, labels, boxes, masks = prompts()
+    several = {"points": (points, labels), "boxes": (boxes,), "both": (points, labels, boxes)}
+    for with_mask in (False, True):
+        for name, given in several.items():
+            mask = masks if with_mask else None
+            spots, kinds = given[:2] if name != "boxes" else (None, None)
+            box = given[-1] if name != "points" else None
+            expected = theirs(
+                image_embeddings=features,
+                input_points=spots,
+                input_labels=kinds,
+                input_boxes=box,
+                input_masks=mask,
+                multimask_output=multimask,
+            )
+            found = ours.decode(features, spots, kinds, box, mask, multimask=multimask)
+            assert expected.pred_masks.std() > 1e-3, name
+            assert_close(list(found), [expected.pred_masks, expected.iou_scores])
+
+
+def test_gradients():
+    """Of all that is learned: the images' pixels through the encoder, the prompts, the decoder."""
+    theirs, ours = oracle()
+    images = torch.rand(2, 3, SIZE, SIZE)
+    points, labels, _, masks = prompts()
+    found = ours(images, points, labels, masks=masks)
+    expected = theirs((images - ours.mean) / ours.std, points, labels, input_masks=masks)
+    wave = torch.cos(torch.arange(found.masks.numel())).reshape(found.masks.shape)
+    (100 * (found.masks * wave).sum() + found.iou.sum()).backward()
+    (100 * (expected.pred_masks * wave).sum() + expected.iou_scores.sum()).backward()
+    named = theirs.named_parameters()
+    theirs_by_name = sam_state({name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in named})
+    for name, p in ours.named_parameters():
+        grad = torch.zeros_like(p) if p.grad is None else p.grad
+        scale = max(1.0, float(theirs_by_name[name].abs().max()))
+        assert (grad - theirs_by_name[name]).abs().max() <= 1e-4 * scale, name
+
+
+def test_what_we_do_not_have_is_refused():
+    theirs, _ = oracle()
+    with pytest.raises(ValueError, match="qkv_bias"):
+        sam_from_hf(config(qkv_bias=False), theirs.state_dict())
+    state = theirs.state_dict()
+    del state["mask_decoder.iou_token.weight"]
+    with pytest.raises(ValueError, match="lacks"):
+        sam_from_hf(theirs.config, state)
+
+
+def test_sizes_are_read_off_metas_tensors():
+    """A checkpoint in Meta's names, made of ours, comes back with the same sizes, windows and numbers."""
+    _, ours = oracle()
+    state: dict[str, Tensor] = {}
+    for name, tensor in ours.state_dict().items():
+        part, _, rest = name.partition(".")
+        if part == "encoder":
+            rest = rest.replace("position_embed", "pos_embed").replace("attn.out_proj", "attn.proj")
+            rest = rest.replace("relative_rows", "rel_pos_h").replace("relative_columns", "rel_pos_w")
+            rest = rest.replace("mlp.fc", "mlp.lin")
+            if rest == "patch_embed.proj.weight":
+                tensor = tensor.unflatten(1, (3, 4, 4))
+            elif rest == "pos_embed":
+                tensor = tensor[None]
+            state[f"image_encoder.{rest}"] = tensor
+        elif part == "points":
+            if rest == "kinds":
+                for i in range(4):
+                    state[f"prompt_encoder.point_embeddings.{i}.weight"] = tensor[i : i + 1]
+            elif rest == "frequencies":
+                state["prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"] = tensor
+            else:
+                state["prompt_encoder.not_a_point_embed.weight"] = tensor[None]
+        elif part == "masks":
+            places = {"conv1": 0, "norm1": 1, "conv2": 3, "norm2": 4, "conv3": 6}
+            module, _, kind = rest.partition(".")
+            if rest == "no_mask":
+                state["prompt_encoder.no_mask_embed.weight"] = tensor[None]
+            else:
+                state[f"prompt_encoder.mask_downscaling.{places[module]}.{kind}"] = tensor
+        else:
+            state[f"mask_decoder.{_meta_decoder(rest)}"] = tensor
+    again = sam_from_meta(state)
+    assert [block.window for block in again.encoder.blocks] == [4, 0, 4]
+    assert again.encoder.blocks[0].attn.heads == 4
+    for name, tensor in again.state_dict().items():
+        assert torch.equal(tensor, ours.state_dict()[name]), name
+
+
+def _meta_decoder(name: str) -> str:
+    if name in ("iou_token", "mask_tokens"):
+        return f"{name}.weight"
+    if name.startswith(("hypernetworks", "iou_head")):
+        head, _, rest = name.rpartition(".")
+        start, _, number = head.rpartition(".")
+        start = start.replace("hypernetworks", "output_hypernetworks_mlps")
+        return f"{start.replace('iou_head', 'iou_prediction_head')}.layers.{int(number) // 2}.{rest}"
+    if name.startswith("upscale"):
+        return name.replace("upscale", "output_upscaling")
+    name = name.replace("transformer.blocks.", "transformer.layers.").replace("mlp.fc", "mlp.lin")
+    if name.startswith("transformer.token_to_image"):
+        return name.replace("token_to_image", "final_attn_token_to_image")
+    if name.startswith("transformer.norm."):
+        return name.replace("norm.", "norm_final_attn.")
+    return name.replace("token_to_image", "cross_attn_token_to_image").replace(
+        "image_to_token", "cross_attn_image_to_token"
+    )

@@ -6,6 +6,7 @@ import pytest
 
 from autograder.build.regions import find_region
 from autograder.gate import MIN_ALTERNATIVES, MIN_MISTAKES, Gate, distinct
+from autograder.mutants import equivalents, mutants
 from cs_vl.checks.spec import ASSIGNMENTS, Assignment, Exercise, load_assignment
 
 EVERY = [(a, e) for a in map(load_assignment, ASSIGNMENTS) for e in a.exercises]
@@ -61,6 +62,19 @@ def test_the_blank_and_fakes_score_nothing(assignment: Assignment, exercise: Exe
 
 
 @every_exercise
+def test_a_sample_of_mutants_fails(assignment: Assignment, exercise: Exercise):
+    """Every eighth mutant; all of them, and those that are listed as equal: the slow test below."""
+    gate = gate_of(assignment)
+    listed = gate.listed(exercise)
+    everyone = mutants(exercise)
+    assert len(everyone) >= 3
+    assert set(listed) <= {m.key for m in everyone}, "listed, but there is no such mutant"
+    survivors = [m.key for m in everyone[::8] if m.key not in listed and not gate.kills(exercise, m)]
+    assert survivors == []
+
+
+@pytest.mark.slow
+@every_exercise
 def test_mutants_of_the_answer_fail(assignment: Assignment, exercise: Exercise, record_property):
     gate = gate_of(assignment)
     everyone, survivors = gate.survivors(exercise)
@@ -75,8 +89,6 @@ def test_mutants_of_the_answer_fail(assignment: Assignment, exercise: Exercise, 
 
 def test_few_mutants_are_listed_as_equal():
     total = listed = 0
-    from autograder.mutants import equivalents, mutants
-
     for assignment, exercise in EVERY:
         total += len(mutants(exercise))
         listed += len(equivalents(assignment.name).get(exercise.name, {}))

@@ -68,7 +68,8 @@ class GridAttention(nn.Module):
             bias = bias.flatten(4).flatten(2, 3)
         # torch's own attention: nobody looks at the weights, and they are large.
         heads = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return self.out_proj(heads.transpose(1, 2).flatten(2)).unflatten(1, (h, w))
+        side_by_side = heads.unflatten(2, (h, w)).permute(0, 2, 3, 1, 4)  # (batch, h, w, heads, head_dim)
+        return self.out_proj(side_by_side.flatten(3))
 
 
 def _by_offset(table: Float[Tensor, "offsets d"], size: int) -> Float[Tensor, "size size d"]:

@@ -61,6 +61,27 @@ def mask_by_mask(logits, targets, alpha=0.25, gamma=2.0):
     return np.array(out)
 
 
+@alternative(FOCAL)
+def branch_by_branch(logits, targets, alpha=0.25, gamma=2.0):
+    """Each sign of the logit has a form that is exact; np.where computes both, and overflows in the other."""
+    above, below = np.exp(-logits), np.exp(logits)
+    p = np.where(logits >= 0, 1 / (1 + above), below / (1 + below))
+    log_p = np.where(logits >= 0, -np.log1p(above), logits - np.log1p(below))
+    log_not = np.where(logits >= 0, -logits - np.log1p(above), -np.log1p(below))
+    inside, outside = alpha * (1 - p) ** gamma * log_p, (1 - alpha) * p**gamma * log_not
+    return -np.average(np.where(targets > 0.5, inside, outside), axis=-1)
+
+
+@alternative(FOCAL)
+def in_float32(logits, targets, alpha=0.25, gamma=2.0):
+    margin = ((2 * targets - 1) * logits).astype(np.float32)
+    log_p = -np.logaddexp(np.float32(0), -margin)
+    alpha_t = np.array([1 - alpha, alpha], dtype=np.float32)[targets.astype(int)]
+    return (
+        np.einsum("mp,mp,mp->m", alpha_t, (-np.expm1(log_p)) ** np.float32(gamma), -log_p) / margin.shape[1]
+    )
+
+
 @mistake(FOCAL, "You left out (1 - p_t)^gamma: that is weighted cross-entropy.")
 def without_focus(logits, targets, alpha=0.25, gamma=2.0):
     return (weights(targets, alpha) * entropy(logits, targets)).mean(1)
@@ -244,6 +265,17 @@ def pixel_by_pixel(logits, targets, alpha=0.25, gamma=2.0):
         slope = -gamma * q**gamma * (1 - q) * softplus(-m) - q ** (gamma + 1)
         out[i, j] = y * (alpha if y > 0 else 1 - alpha) * slope / logits.shape[1]
     return out
+
+
+@alternative(FOCAL_BACKWARD)
+def by_the_power_rule(logits, targets, alpha=0.25, gamma=2.0):
+    """The product rule as it stands in a textbook, then the chain through p_t."""
+    sign = 2 * targets - 1
+    p_t = sigmoid(sign * logits)
+    log_p = -softplus(-sign * logits)
+    d_focus = gamma * (1 - p_t) ** (gamma - 1) * p_t * (1 - p_t) * log_p
+    d_log = -((1 - p_t) ** gamma) * (1 - p_t)
+    return sign * (alpha * targets + (1 - alpha) * (1 - targets)) * (d_focus + d_log) / logits.shape[1]
 
 
 def focal_slope(logits, targets, alpha, gamma, *, focus=True, log=True, sign=True, weight=None):

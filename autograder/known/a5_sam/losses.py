@@ -196,6 +196,13 @@ def softplus(x):
     return np.logaddexp(0, x)
 
 
+@alternative(DICE)
+def with_the_plain_sigmoid(logits, targets, smooth=1.0):
+    """exp may overflow here, with a warning: 1 / (1 + infinity) is 0, as it should be."""
+    p = 1 / (1 + np.exp(-logits))
+    return 1 - (2 * np.sum(p * targets, axis=-1) + smooth) / (np.sum(p, -1) + np.sum(targets, -1) + smooth)
+
+
 def dice_of(p, t, smooth, twice=2.0, above=1.0, below=1.0):
     return 1 - (twice * (p * t).sum(-1) + above * smooth) / (p.sum(-1) + t.sum(-1) + below * smooth)
 
@@ -343,6 +350,16 @@ def dice_gradient_mask_by_mask(logits, targets, smooth=1.0):
         for j in range(len(p)):
             grads[i, j] = (n - 2 * t[j] * d) / d / d * p[j] * np.exp(-softplus(logits[i, j]))
     return grads
+
+
+@alternative(DICE_BACKWARD)
+def jacobian_of_each_mask(logits, targets, smooth=1.0):
+    rows = []
+    for x, t in zip(logits, targets, strict=True):
+        p = 1 / (1 + np.exp(-x))
+        n, d = 2 * p @ t + smooth, np.sum(p + t) + smooth
+        rows.append(np.diag(p * (1 - p)) @ (n - 2 * t * d) / d**2)
+    return np.stack(rows)
 
 
 def sums(logits, targets, smooth):

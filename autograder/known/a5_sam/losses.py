@@ -1,13 +1,11 @@
-"""Known answers: IoU, focal and dice in NumPy."""
+"""Known answers: IoU, and the dice loss in NumPy."""
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from autograder.known import alternative, mistake
 
 IOU = "mask_iou"
-FOCAL, FOCAL_BACKWARD = "focal_loss_numpy", "focal_loss_numpy_backward"
 DICE, DICE_BACKWARD = "dice_loss_numpy", "dice_loss_numpy_backward"
 
 
@@ -19,7 +17,7 @@ def ratio(common, union):
     return torch.where(union > 0, common / union.clamp(min=1e-9), torch.ones_like(union))
 
 
-# --- IoU ---------------------------------------------------------------------------------------------
+# --- IoU -----------------------------------------------------------------------------------------------
 
 
 @alternative(IOU)
@@ -50,6 +48,22 @@ def with_a_small_number(a, b):
 def nan_to_one(a, b):
     iou = torch.logical_and(a, b).sum(-1).sum(-1) / torch.logical_or(a, b).sum(-1).sum(-1)
     return torch.nan_to_num(iou, nan=1.0)
+
+
+@alternative(IOU)
+def pair_by_pair(a, b):
+    """Sets of places."""
+    shape = torch.broadcast_shapes(a.shape, b.shape)
+    pairs = (
+        zip(a.expand(shape).flatten(0, -3), b.expand(shape).flatten(0, -3), strict=True)
+        if a.dim() + b.dim() > 4
+        else [(a, b)]
+    )
+    ious = []
+    for x, y in pairs:
+        here, there = ({tuple(place) for place in mask.nonzero().tolist()} for mask in (x, y))
+        ious.append(len(here & there) / len(here | there) if here or there else 1.0)
+    return torch.tensor(ious).reshape(shape[:-2])
 
 
 @mistake(IOU, "That is Dice, 2 |a and b| / (|a| + |b|): IoU divides by the pixels in either mask.")
@@ -127,299 +141,23 @@ def over_the_picture(a, b):
     return (a & b).float().mean(dim=(-2, -1))
 
 
-# --- focal, forward ----------------------------------------------------------------------------------
+@mistake(IOU, "You averaged the IoU of the masks and that of what is outside both: only the masks count.")
+def mean_with_the_background(a, b):
+    return (ratio(area(a & b), area(a | b)) + ratio(area(~a & ~b), area(~a | ~b))) / 2
 
 
-def sigmoid(x):
-    return (1 + np.tanh(x / 2)) / 2
-
-
-def softplus(x):
-    return np.logaddexp(0, x)
-
-
-def entropy(x, t):
-    return softplus(np.where(t == 1, -x, x))
-
-
-def missed(x, t):
-    return sigmoid(np.where(t == 1, -x, x))
-
-
-def weights(t, alpha):
-    return np.where(t == 1, alpha, 1 - alpha)
-
-
-@alternative(FOCAL)
-def as_in_detr(logits, targets, alpha=0.25, gamma=2.0):
-    x, t = torch.tensor(logits), torch.tensor(targets)
-    prob = x.sigmoid()
-    ce = F.binary_cross_entropy_with_logits(x, t, reduction="none")
-    p_t = prob * t + (1 - prob) * (1 - t)
-    loss = ce * ((1 - p_t) ** gamma)
-    return ((alpha * t + (1 - alpha) * (1 - t)) * loss).mean(1).numpy()
-
-
-@alternative(FOCAL)
-def stable_entropy(logits, targets, alpha=0.25, gamma=2.0):
-    ce = np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
-    return np.mean(weights(targets, alpha) * (1 - np.exp(-ce)) ** gamma * ce, axis=1)
-
-
-@alternative(FOCAL)
-def mask_by_mask(logits, targets, alpha=0.25, gamma=2.0):
-    out = []
-    for x, t in zip(logits, targets, strict=True):
-        total = 0.0
-        for xi, ti in zip(x, t, strict=True):
-            m = xi if ti else -xi
-            log_p = -softplus(-m)
-            total -= (alpha if ti else 1 - alpha) * (1 - np.exp(log_p)) ** gamma * log_p
-        out.append(total / len(x))
-    return np.array(out)
-
-
-@mistake(FOCAL, "You left out (1 - p_t)^gamma: that is weighted cross-entropy.")
-def without_focus(logits, targets, alpha=0.25, gamma=2.0):
-    return (weights(targets, alpha) * entropy(logits, targets)).mean(-1)
-
-
-@mistake(FOCAL, "You left out alpha_t.")
-def without_alpha(logits, targets, alpha=0.25, gamma=2.0):
-    return (missed(logits, targets) ** gamma * entropy(logits, targets)).mean(-1)
-
-
-@mistake(FOCAL, "alpha belongs to the pixels where the target is 1, and 1 - alpha to the others.")
-def alpha_swapped(logits, targets, alpha=0.25, gamma=2.0):
-    return (weights(targets, 1 - alpha) * missed(logits, targets) ** gamma * entropy(logits, targets)).mean(
-        -1
-    )
-
-
-@mistake(FOCAL, "alpha weighs the pixels inside the mask; those outside have the weight 1 - alpha, not 1.")
-def alpha_inside_only(logits, targets, alpha=0.25, gamma=2.0):
-    weight = np.where(targets == 1, alpha, 1.0)
-    return (weight * missed(logits, targets) ** gamma * entropy(logits, targets)).mean(-1)
-
-
-@mistake(FOCAL, "All pixels have the weight alpha here: where the target is 0 it is 1 - alpha.")
-def alpha_everywhere(logits, targets, alpha=0.25, gamma=2.0):
-    return (alpha * missed(logits, targets) ** gamma * entropy(logits, targets)).mean(-1)
-
-
-@mistake(FOCAL, "You used p_t^gamma: it is 1 - p_t, what is still missing, that is raised to gamma.")
-def focus_on_the_easy(logits, targets, alpha=0.25, gamma=2.0):
-    return (weights(targets, alpha) * (1 - missed(logits, targets)) ** gamma * entropy(logits, targets)).mean(
-        -1
-    )
-
-
-@mistake(FOCAL, "You used 1 - p for all pixels: where the target is 0, 1 - p_t is p.")
-def always_one_minus_p(logits, targets, alpha=0.25, gamma=2.0):
-    return (weights(targets, alpha) * (1 - sigmoid(logits)) ** gamma * entropy(logits, targets)).mean(-1)
-
-
-@mistake(FOCAL, "Pixels outside the mask are left out: there the loss is that of 1 - p.")
-def inside_only(logits, targets, alpha=0.25, gamma=2.0):
-    return (targets * alpha * missed(logits, targets) ** gamma * entropy(logits, targets)).mean(-1)
-
-
-@mistake(FOCAL, "You took the sum over the pixels: take the mean.")
-def summed(logits, targets, alpha=0.25, gamma=2.0):
-    return (weights(targets, alpha) * missed(logits, targets) ** gamma * entropy(logits, targets)).sum(-1)
+@mistake(IOU, "You rounded down (//): IoU is a fraction.")
+def rounded_down(a, b):
+    common, union = (a & b).sum(dim=(-2, -1)), (a | b).sum(dim=(-2, -1))
+    return torch.where(union == 0, 1, common // union.clamp(min=1)).float()
 
 
 @mistake(
-    FOCAL,
-    "You divided by the number of pixels inside the mask, as detectors do: divide by that of all pixels.",
+    IOU, "You summed over all dimensions but the first: sum over the last two, whatever stands before them."
 )
-def over_the_positives(logits, targets, alpha=0.25, gamma=2.0):
-    loss = weights(targets, alpha) * missed(logits, targets) ** gamma * entropy(logits, targets)
-    return loss.sum(-1) / targets.sum(-1)
-
-
-@mistake(FOCAL, "You averaged over all masks: each mask has its own loss.")
-def one_loss(logits, targets, alpha=0.25, gamma=2.0):
-    return np.mean(weights(targets, alpha) * missed(logits, targets) ** gamma * entropy(logits, targets))
-
-
-@mistake(FOCAL, "The loss is negative: mind the minus in front of the logarithm.")
-def negative(logits, targets, alpha=0.25, gamma=2.0):
-    return -(weights(targets, alpha) * missed(logits, targets) ** gamma * entropy(logits, targets)).mean(-1)
-
-
-@mistake(FOCAL, "You did not apply the sigmoid: the inputs are logits, not probabilities.")
-def without_sigmoid(logits, targets, alpha=0.25, gamma=2.0):
-    p = np.clip(logits, 1e-9, 1 - 1e-9)
-    p_t = np.where(targets == 1, p, 1 - p)
-    return (weights(targets, alpha) * (1 - p_t) ** gamma * -np.log(p_t)).mean(-1)
-
-
-@mistake(FOCAL, "gamma multiplies here: it is an exponent.")
-def gamma_as_a_factor(logits, targets, alpha=0.25, gamma=2.0):
-    return (weights(targets, alpha) * gamma * missed(logits, targets) * entropy(logits, targets)).mean(-1)
-
-
-@mistake(FOCAL, "gamma is fixed at 2 here: use the argument.")
-def gamma_fixed(logits, targets, alpha=0.25, gamma=2.0):
-    return (weights(targets, alpha) * missed(logits, targets) ** 2 * entropy(logits, targets)).mean(-1)
-
-
-@mistake(FOCAL, "alpha is fixed at 0.25 here: use the argument.")
-def alpha_fixed(logits, targets, alpha=0.25, gamma=2.0):
-    return (weights(targets, 0.25) * missed(logits, targets) ** gamma * entropy(logits, targets)).mean(-1)
-
-
-@mistake(
-    FOCAL,
-    "The sigmoid or its logarithm overflows for large logits: -log sigmoid(m) = log(1 + exp(-m)), by np.logaddexp.",
-)
-def overflowing(logits, targets, alpha=0.25, gamma=2.0):
-    p = 1 / (1 + np.exp(-logits))
-    p_t = p * targets + (1 - p) * (1 - targets)
-    return (weights(targets, alpha) * (1 - p_t) ** gamma * -np.log(p_t)).mean(-1)
-
-
-@mistake(
-    FOCAL, "You clipped the probabilities: a pixel that is wrong by a logit of 1000 has a loss near 1000."
-)
-def clipped(logits, targets, alpha=0.25, gamma=2.0):
-    p_t = np.clip(1 - missed(logits, targets), 1e-8, 1 - 1e-8)
-    return (weights(targets, alpha) * (1 - p_t) ** gamma * -np.log(p_t)).mean(-1)
-
-
-# --- focal, backward ---------------------------------------------------------------------------------
-
-
-@alternative(FOCAL_BACKWARD)
-def by_autograd(logits, targets, alpha=0.25, gamma=2.0):
-    x = torch.tensor(logits, requires_grad=True)
-    t = torch.tensor(targets)
-    ce = F.binary_cross_entropy_with_logits(x, t, reduction="none")
-    away = torch.sigmoid(torch.where(t == 1, -x, x))
-    loss = (torch.where(t == 1, alpha, 1 - alpha) * away**gamma * ce).mean(-1).sum()
-    return torch.autograd.grad(loss, x)[0].numpy()
-
-
-@alternative(FOCAL_BACKWARD)
-def case_by_case(logits, targets, alpha=0.25, gamma=2.0):
-    """Lin et al. 2017, appendix B: alpha_t y (1 - p_t)^gamma (gamma p_t log p_t + p_t - 1)."""
-    p = sigmoid(logits)
-    inside = alpha * (1 - p) ** gamma * (gamma * p * -softplus(-logits) + p - 1)
-    outside = -(1 - alpha) * p**gamma * (gamma * (1 - p) * -softplus(logits) - p)
-    return (targets * inside + (1 - targets) * outside) / logits.shape[1]
-
-
-@alternative(FOCAL_BACKWARD)
-def pixel_by_pixel(logits, targets, alpha=0.25, gamma=2.0):
-    out = np.empty_like(logits)
-    for i, j in np.ndindex(*logits.shape):
-        y = 2 * targets[i, j] - 1
-        m = y * logits[i, j]
-        q = sigmoid(-m)
-        slope = -gamma * q**gamma * (1 - q) * softplus(-m) - q ** (gamma + 1)
-        out[i, j] = y * (alpha if y > 0 else 1 - alpha) * slope / logits.shape[1]
-    return out
-
-
-def focal_slope(logits, targets, alpha, gamma, *, focus=True, log=True, sign=True, weight=None):
-    """The derivative with parts left out, before the mean."""
-    y = np.where(targets == 1, 1.0, -1.0) if sign else 1.0
-    q, ce = missed(logits, targets), entropy(logits, targets)
-    slope = -(q**gamma) * (gamma * (1 - q) * ce * focus + q * log)
-    return y * (weights(targets, alpha) if weight is None else weight) * slope
-
-
-@mistake(FOCAL_BACKWARD, "You held (1 - p_t)^gamma constant: it depends on the logit, too.")
-def focus_held_constant(logits, targets, alpha=0.25, gamma=2.0):
-    return focal_slope(logits, targets, alpha, gamma, focus=False) / logits.shape[-1]
-
-
-@mistake(FOCAL_BACKWARD, "You held log p_t constant: it depends on the logit, too.")
-def log_held_constant(logits, targets, alpha=0.25, gamma=2.0):
-    return focal_slope(logits, targets, alpha, gamma, log=False) / logits.shape[-1]
-
-
-@mistake(
-    FOCAL_BACKWARD, "The sign is wrong where the target is 0: there p_t = 1 - p falls as the logit rises."
-)
-def sign_forgotten(logits, targets, alpha=0.25, gamma=2.0):
-    return focal_slope(logits, targets, alpha, gamma, sign=False) / logits.shape[-1]
-
-
-@mistake(FOCAL_BACKWARD, "The gradient points the other way: mind the minus of -log p_t.")
-def wrong_way(logits, targets, alpha=0.25, gamma=2.0):
-    return -focal_slope(logits, targets, alpha, gamma) / logits.shape[-1]
-
-
-@mistake(FOCAL_BACKWARD, "You did not divide by the number of pixels: the loss is their mean.")
-def mean_forgotten(logits, targets, alpha=0.25, gamma=2.0):
-    return focal_slope(logits, targets, alpha, gamma)
-
-
-@mistake(FOCAL_BACKWARD, "You divided by the number of masks, too: each mask has its own loss.")
-def over_the_masks_too(logits, targets, alpha=0.25, gamma=2.0):
-    return focal_slope(logits, targets, alpha, gamma) / logits.size
-
-
-@mistake(FOCAL_BACKWARD, "You left alpha_t out of the gradient.")
-def alpha_forgotten(logits, targets, alpha=0.25, gamma=2.0):
-    return focal_slope(logits, targets, alpha, gamma, weight=1.0) / logits.shape[-1]
-
-
-@mistake(
-    FOCAL_BACKWARD,
-    "alpha belongs to the pixels where the target is 1, and 1 - alpha to the others, in the gradient as well.",
-)
-def alpha_swapped_backward(logits, targets, alpha=0.25, gamma=2.0):
-    return focal_slope(logits, targets, 1 - alpha, gamma) / logits.shape[-1]
-
-
-@mistake(FOCAL_BACKWARD, "That is the gradient of cross-entropy, p - t, without any focus.")
-def cross_entropy_gradient(logits, targets, alpha=0.25, gamma=2.0):
-    return (sigmoid(logits) - targets) / logits.shape[-1]
-
-
-@mistake(FOCAL_BACKWARD, "That is the gradient with respect to p: go on through the sigmoid, by p (1 - p).")
-def with_respect_to_p(logits, targets, alpha=0.25, gamma=2.0):
-    p = sigmoid(logits)
-    return focal_slope(logits, targets, alpha, gamma) / (p * (1 - p)) / logits.shape[-1]
-
-
-@mistake(FOCAL_BACKWARD, "You multiplied by p (1 - p) once more: the derivative in the logit has it already.")
-def sigmoid_twice(logits, targets, alpha=0.25, gamma=2.0):
-    p = sigmoid(logits)
-    return focal_slope(logits, targets, alpha, gamma) * p * (1 - p) / logits.shape[-1]
-
-
-@mistake(FOCAL_BACKWARD, "The derivative of (1 - p_t)^gamma lacks its factor gamma.")
-def gamma_not_brought_down(logits, targets, alpha=0.25, gamma=2.0):
-    y, q, ce = np.where(targets == 1, 1.0, -1.0), missed(logits, targets), entropy(logits, targets)
-    return -y * weights(targets, alpha) * q**gamma * ((1 - q) * ce + q) / logits.shape[-1]
-
-
-@mistake(
-    FOCAL_BACKWARD, "Both parts of the derivative have the same sign: surer is better, by either factor."
-)
-def parts_subtracted(logits, targets, alpha=0.25, gamma=2.0):
-    y, q, ce = np.where(targets == 1, 1.0, -1.0), missed(logits, targets), entropy(logits, targets)
-    return y * weights(targets, alpha) * q**gamma * (gamma * (1 - q) * ce - q) / logits.shape[-1]
-
-
-@mistake(FOCAL_BACKWARD, "gamma is fixed at 2 in your gradient: use the argument.")
-def gamma_fixed_backward(logits, targets, alpha=0.25, gamma=2.0):
-    return focal_slope(logits, targets, alpha, 2.0) / logits.shape[-1]
-
-
-@mistake(
-    FOCAL_BACKWARD,
-    "Large logits give NaN or infinity: something is divided by p_t or 1 - p_t, or exp overflows.",
-)
-def overflowing_backward(logits, targets, alpha=0.25, gamma=2.0):
-    p_t = np.where(targets == 1, 1 / (1 + np.exp(-logits)), 1 / (1 + np.exp(logits)))
-    y = np.where(targets == 1, 1.0, -1.0)
-    slope = (1 - p_t) ** gamma * (gamma * p_t * np.log(p_t) + p_t - 1)
-    return y * weights(targets, alpha) * slope / logits.shape[-1]
+def all_but_the_first(a, b):
+    common, union = (x.float().flatten(1).sum(1) for x in (a & b, a | b))
+    return ratio(common, union)
 
 
 # --- dice, forward -----------------------------------------------------------------------------------
@@ -448,6 +186,21 @@ def dice_mask_by_mask(logits, targets, smooth=1.0):
         p = sigmoid(x)
         losses.append(1 - (2 * np.dot(p, t) + smooth) / (p.sum() + t.sum() + smooth))
     return np.asarray(losses)
+
+
+def sigmoid(x):
+    return (1 + np.tanh(x / 2)) / 2
+
+
+def softplus(x):
+    return np.logaddexp(0, x)
+
+
+@alternative(DICE)
+def with_the_plain_sigmoid(logits, targets, smooth=1.0):
+    """exp may overflow here, with a warning: 1 / (1 + infinity) is 0, as it should be."""
+    p = 1 / (1 + np.exp(-logits))
+    return 1 - (2 * np.sum(p * targets, axis=-1) + smooth) / (np.sum(p, -1) + np.sum(targets, -1) + smooth)
 
 
 def dice_of(p, t, smooth, twice=2.0, above=1.0, below=1.0):
@@ -534,6 +287,40 @@ def averaged(logits, targets, smooth=1.0):
     return dice_of(sigmoid(logits), targets, smooth).mean()
 
 
+@mistake(
+    DICE,
+    "Large logits give NaN: exp(x) / (1 + exp(x)) is infinity / infinity.  Take 1 / (1 + exp(-x)), or a tanh.",
+)
+def dice_overflowing(logits, targets, smooth=1.0):
+    return dice_of(np.exp(logits) / (1 + np.exp(logits)), targets, smooth)
+
+
+@mistake(DICE, "You multiplied the sums, sum(p) sum(t): multiply pixel by pixel, then sum.")
+def product_of_sums(logits, targets, smooth=1.0):
+    p, t = sigmoid(logits).sum(1), targets.sum(1)
+    return 1 - (2 * p * t + smooth) / (p + t + smooth)
+
+
+@mistake(DICE, "You took minus the coefficient, as V-Net maximises it: the loss is 1 minus it.")
+def minus_the_coefficient(logits, targets, smooth=1.0):
+    return dice_of(sigmoid(logits), targets, smooth) - 1
+
+
+@mistake(DICE, "You took -log of the coefficient: the loss is 1 minus it.")
+def minus_log(logits, targets, smooth=1.0):
+    return -np.log(1 - dice_of(sigmoid(logits), targets, smooth))
+
+
+@mistake(DICE, "You averaged the losses of the mask and of what is outside it: only the mask counts.")
+def with_the_background(logits, targets, smooth=1.0):
+    return (dice_of(sigmoid(logits), targets, smooth) + dice_of(sigmoid(-logits), 1 - targets, smooth)) / 2
+
+
+@mistake(DICE, "Your sums go over the masks (axis 0): they go over the pixels of each mask.")
+def along_the_masks(logits, targets, smooth=1.0):
+    return dice_of(sigmoid(logits).T, targets.T, smooth)
+
+
 # --- dice, backward ----------------------------------------------------------------------------------
 
 
@@ -563,6 +350,16 @@ def dice_gradient_mask_by_mask(logits, targets, smooth=1.0):
         for j in range(len(p)):
             grads[i, j] = (n - 2 * t[j] * d) / d / d * p[j] * np.exp(-softplus(logits[i, j]))
     return grads
+
+
+@alternative(DICE_BACKWARD)
+def jacobian_of_each_mask(logits, targets, smooth=1.0):
+    rows = []
+    for x, t in zip(logits, targets, strict=True):
+        p = 1 / (1 + np.exp(-x))
+        n, d = 2 * p @ t + smooth, np.sum(p + t) + smooth
+        rows.append(np.diag(p * (1 - p)) @ (n - 2 * t * d) / d**2)
+    return np.stack(rows)
 
 
 def sums(logits, targets, smooth):
@@ -645,7 +442,7 @@ def sums_over_all_masks(logits, targets, smooth=1.0):
 @mistake(DICE_BACKWARD, "You divided by the number of pixels: the loss is no mean.")
 def over_the_pixels(logits, targets, smooth=1.0):
     p, n, d = sums(logits, targets, smooth)
-    return (n - 2 * targets * d) / d**2 * p * (1 - p) / logits.shape[-1]
+    return (n - 2 * targets * d) / d**2 * p * (1 - p) / logits.shape[1]
 
 
 @mistake(DICE_BACKWARD, "You divided by the number of masks: each mask has its own loss.")
@@ -659,3 +456,43 @@ def dice_overflowing_backward(logits, targets, smooth=1.0):
     _, n, d = sums(logits, targets, smooth)
     slope = np.exp(-logits) / (1 + np.exp(-logits)) ** 2
     return (n - 2 * targets * d) / d**2 * slope
+
+
+@mistake(
+    DICE_BACKWARD,
+    "That is the gradient of a dice that squares below, as V-Net does: here nothing is squared.",
+)
+def squared_below(logits, targets, smooth=1.0):
+    p = sigmoid(logits)
+    n = 2 * (p * targets).sum(1, keepdims=True) + smooth
+    d = (p**2 + targets**2).sum(1, keepdims=True) + smooth
+    return (2 * p * n - 2 * targets * d) / d**2 * p * (1 - p)
+
+
+@mistake(DICE_BACKWARD, "That is the gradient of the soft IoU: dice does not subtract the common part below.")
+def of_soft_iou(logits, targets, smooth=1.0):
+    p = sigmoid(logits)
+    n = (p * targets).sum(1, keepdims=True) + smooth
+    d = (p + targets).sum(1, keepdims=True) - n + 2 * smooth
+    return -(targets * d - n * (1 - targets)) / d**2 * p * (1 - p)
+
+
+@mistake(DICE_BACKWARD, "The derivative of the sigmoid is p (1 - p): you wrote the logits for p.")
+def logits_for_p(logits, targets, smooth=1.0):
+    _, n, d = sums(logits, targets, smooth)
+    return (n - 2 * targets * d) / d**2 * logits * (1 - logits)
+
+
+@mistake(DICE_BACKWARD, "You wrote p for the target in the numerator's derivative: d(p t) / dp is t.")
+def p_for_the_target(logits, targets, smooth=1.0):
+    p, n, d = sums(logits, targets, smooth)
+    return (n - 2 * p * d) / d**2 * p * (1 - p)
+
+
+@mistake(
+    DICE_BACKWARD,
+    "Both terms of the quotient rule have the same sign in yours: one is subtracted from the other.",
+)
+def quotient_added(logits, targets, smooth=1.0):
+    p, n, d = sums(logits, targets, smooth)
+    return -(n + 2 * targets * d) / d**2 * p * (1 - p)

@@ -41,7 +41,7 @@ def several(k=3, on_the_line=False):
         for prompt in range(PROMPTS):
             inside, outside = np.split(rng.permutation(HEIGHT * WIDTH), [7 + prompt % 3])
             targets[prompt, inside] = True
-            blunder = rng.uniform(9, 12) if prompt % 2 else rng.uniform(3.4, 3.7)
+            blunder = rng.uniform(9, 12) if prompt % 2 else rng.uniform(3.1, 3.4)
             masks[prompt] = margins(rng, k, inside, outside, blunder) * (2 * targets[prompt] - 1)
         if on_the_line:
             masks[..., -2:] = 0

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle_files import load_amg
 from pycocotools import mask as coco
-from segment_anything_amg import load_amg
 
 from cs_vl.models.sam import SAMOutput
 from cs_vl.tasks.automatic_masks import automatic_masks, clean

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from segment_anything_amg import load_amg
+from oracle_files import load_amg
 
 from cs_vl.tasks.clicks import jitter_boxes, mask_boxes, sample_error_points
 from cs_vl.tasks.sam_scores import centre_points

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from open_clip_loss import load_open_clip_losses
+from oracle_files import load_open_clip_losses
 
 from cs_vl.models import CLIP, clip_init, make_clip
 from cs_vl.train import clip_train_step

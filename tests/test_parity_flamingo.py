@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from open_flamingo_helpers import load_open_flamingo_helpers
+from oracle_files import load_open_flamingo_helpers
 from parity import assert_close, assert_parity, perturbed
 from safetensors.torch import load_file
 from torch import Tensor, nn

@@ -8,8 +8,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from oracle_files import load_amg
 from pycocotools import mask as coco
-from segment_anything_amg import load_amg
 
 from cs_vl.tasks.rle import mask_to_rle, rle_to_mask
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from open_clip_loss import load_open_clip_losses
+from oracle_files import load_open_clip_losses
 
 from cs_vl.checks.memory import MemoryMeter, OverCap
 from cs_vl.losses.siglip import siglip_loss

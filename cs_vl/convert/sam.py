@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cs_vl.convert.loading import activation_name, load, read_config, rename
+from cs_vl.convert.loading import load, read_config, rename
 from cs_vl.models.image_encoder import ImageEncoder
 from cs_vl.models.mask_decoder import MaskDecoder
 from cs_vl.models.prompt_encoder import MaskEncoder, PointEncoder
@@ -15,78 +15,65 @@ from cs_vl.models.sam import SAM
 # What a config.json leaves out has these values: SAM with ViT-B.
 VISION_DEFAULTS: dict[str, Any] = {
     "hidden_size": 768, "output_channels": 256, "num_hidden_layers": 12, "num_attention_heads": 12,
-    "image_size": 1024, "patch_size": 16, "hidden_act": "gelu", "layer_norm_eps": 1e-6, "use_rel_pos": True,
-    "window_size": 14, "global_attn_indexes": [2, 5, 8, 11], "num_pos_feats": 128, "mlp_dim": None,
+    "image_size": 1024, "patch_size": 16, "layer_norm_eps": 1e-6, "use_rel_pos": True, "window_size": 14,
+    "global_attn_indexes": [2, 5, 8, 11], "mlp_dim": None,
 }  # fmt: skip
-PROMPT_DEFAULTS: dict[str, Any] = {"mask_input_channels": 16, "layer_norm_eps": 1e-6}
+PROMPT_DEFAULTS: dict[str, Any] = {"mask_input_channels": 16}
 DECODER_DEFAULTS: dict[str, Any] = {
     "hidden_size": 256, "mlp_dim": 2048, "num_hidden_layers": 2, "num_attention_heads": 8,
-    "attention_downsample_rate": 2, "num_multimask_outputs": 3, "iou_head_depth": 3,
-    "iou_head_hidden_dim": 256, "layer_norm_eps": 1e-6,
+    "attention_downsample_rate": 2, "num_multimask_outputs": 3, "iou_head_hidden_dim": 256,
+    "layer_norm_eps": 1e-6,
 }  # fmt: skip
-HF_RENAMES = (
-    ("vision_encoder.", "encoder."),
-    ("patch_embed.projection", "patch_embed.proj"),
+RENAMES = (  # what both call the same
     ("pos_embed", "position_embed"),
-    ("encoder.layers.", "encoder.blocks."),
-    ("layer_norm1", "norm1"),
-    ("layer_norm2", "norm2"),
-    ("layer_norm3", "norm3"),
-    ("layer_norm4", "norm4"),
     ("attn.proj", "attn.out_proj"),
     ("rel_pos_h", "relative_rows"),
     ("rel_pos_w", "relative_columns"),
     ("mlp.lin", "mlp.fc"),
+    ("prompt_encoder.no_mask_embed.weight", "masks.no_mask"),
+    ("prompt_encoder.not_a_point_embed.weight", "points.not_a_point"),
+    ("mask_decoder.", "decoder."),
+    ("iou_token.weight", "iou_token"),
+    ("mask_tokens.weight", "mask_tokens"),
+    ("transformer.layers.", "transformer.blocks."),
+    ("final_attn_token_to_image", "token_to_image"),
+    ("cross_attn_token_to_image", "token_to_image"),
+    ("cross_attn_image_to_token", "image_to_token"),
+    ("output_hypernetworks_mlps", "hypernetworks"),
+    ("iou_prediction_head", "iou_head"),
+)
+HF_RENAMES = (
+    *RENAMES,
+    ("vision_encoder.", "encoder."),
+    ("patch_embed.projection", "patch_embed.proj"),
+    ("encoder.layers.", "encoder.blocks."),
+    ("layer_norm_final_attn", "norm"),
+    ("layer_norm", "norm"),
     ("neck.conv1", "neck.0"),
     ("neck.norm1", "neck.1"),
     ("neck.conv2", "neck.2"),
     ("neck.norm2", "neck.3"),
     ("prompt_encoder.mask_embed.", "masks."),
-    ("prompt_encoder.no_mask_embed.weight", "masks.no_mask"),
-    ("prompt_encoder.not_a_point_embed.weight", "points.not_a_point"),
     ("prompt_encoder.shared_embedding.positional_embedding", "points.frequencies"),
-    ("mask_decoder.", "decoder."),
-    ("iou_token.weight", "iou_token"),
-    ("mask_tokens.weight", "mask_tokens"),
-    ("transformer.layers.", "transformer.blocks."),
-    ("cross_attn_token_to_image", "token_to_image"),
-    ("cross_attn_image_to_token", "image_to_token"),
-    ("final_attn_token_to_image", "token_to_image"),
-    ("layer_norm_final_attn", "norm"),
+    ("shared_image_embedding.positional_embedding", "points.frequencies"),  # the same; a file may hold one
     ("upscale_conv1", "upscale.0"),
-    ("upscale_layer_norm", "upscale.1"),
+    ("upscale_norm", "upscale.1"),
     ("upscale_conv2", "upscale.3"),
-    ("output_hypernetworks_mlps", "hypernetworks"),
-    ("iou_prediction_head", "iou_head"),
     (".proj_in.", ".0."),
     (".layers.0.", ".2."),
     (".proj_out.", ".4."),
 )
 META_RENAMES = (
+    *RENAMES,
     ("image_encoder.", "encoder."),
-    ("pos_embed", "position_embed"),
-    ("attn.proj", "attn.out_proj"),
-    ("rel_pos_h", "relative_rows"),
-    ("rel_pos_w", "relative_columns"),
+    ("norm_final_attn", "norm"),
     ("prompt_encoder.mask_downscaling.0", "masks.conv1"),
     ("prompt_encoder.mask_downscaling.1", "masks.norm1"),
     ("prompt_encoder.mask_downscaling.3", "masks.conv2"),
     ("prompt_encoder.mask_downscaling.4", "masks.norm2"),
     ("prompt_encoder.mask_downscaling.6", "masks.conv3"),
-    ("prompt_encoder.no_mask_embed.weight", "masks.no_mask"),
-    ("prompt_encoder.not_a_point_embed.weight", "points.not_a_point"),
     ("prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", "points.frequencies"),
-    ("mask_decoder.", "decoder."),
-    ("iou_token.weight", "iou_token"),
-    ("mask_tokens.weight", "mask_tokens"),
-    ("decoder.transformer.layers.", "decoder.transformer.blocks."),
-    ("cross_attn_token_to_image", "token_to_image"),
-    ("cross_attn_image_to_token", "image_to_token"),
-    ("final_attn_token_to_image", "token_to_image"),
-    ("norm_final_attn", "norm"),
     ("output_upscaling", "upscale"),
-    ("output_hypernetworks_mlps", "hypernetworks"),
-    ("iou_prediction_head", "iou_head"),
     ("layers.0.", "0."),
     ("layers.1.", "2."),
     ("layers.2.", "4."),
@@ -100,11 +87,9 @@ def sam_state(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     kinds = [state_dict[f"{point}{i}.weight"] for i in range(4)]
     state = {"points.kinds": torch.cat(kinds)}
     for name, tensor in state_dict.items():
-        if name.startswith((point, "shared_image_embedding", "pixel_")):
-            continue  # HF keeps the frequencies twice; Meta the colours, which we know
+        if name.startswith((point, "pixel_")):
+            continue  # the kinds are one tensor here; Meta's colours to normalise by are known
         ours = rename(name, META_RENAMES if meta else HF_RENAMES)
-        if meta:
-            ours = ours.replace("mlp.lin1", "mlp.fc1").replace("mlp.lin2", "mlp.fc2")
         if ours.endswith("patch_embed.proj.weight"):
             tensor = tensor.flatten(1)
         elif ours.endswith(("position_embed", "no_mask", "not_a_point")):
@@ -125,14 +110,10 @@ def sam_from_hf(config: Any, state_dict: Mapping[str, Tensor]) -> SAM:
     """
     c = read_config(config, model_type="sam")
     vision = VISION_DEFAULTS | read_config(
-        c["vision_config"], qkv_bias=True, use_abs_pos=True, num_channels=3
+        c["vision_config"], hidden_act="gelu", qkv_bias=True, use_abs_pos=True, num_channels=3
     )
-    prompt = PROMPT_DEFAULTS | read_config(c["prompt_encoder_config"], hidden_act="gelu")
+    prompt = PROMPT_DEFAULTS | read_config(c["prompt_encoder_config"], hidden_act="gelu", layer_norm_eps=1e-6)
     decoder = DECODER_DEFAULTS | read_config(c["mask_decoder_config"], hidden_act="relu", iou_head_depth=3)
-    if activation_name(vision["hidden_act"]) != "gelu":
-        raise ValueError(
-            f"cannot convert a model with hidden_act={vision['hidden_act']!r}: only 'gelu' is supported"
-        )
     dim, channels = decoder["hidden_size"], prompt["mask_input_channels"]
     model = SAM(
         ImageEncoder(

@@ -92,7 +92,7 @@ def make_part_scenes(
         for i in range(here):
             pictures = rows[scenes.kind[i]].tolist()
             of_things = [
-                _masks_of_parts(index[i], whole, parts.parents[picture], parts.depth(picture))
+                _masks_of_parts(index[i], whole, parts.parents[picture])
                 for whole, picture in zip(scenes.masks[i], pictures, strict=True)
             ]
             names = tuple(bank.kind_names[kind] for kind in scenes.kind[i].tolist())
@@ -112,10 +112,7 @@ def make_part_scenes(
 
 
 def _masks_of_parts(
-    index: Float[Tensor, "height width"],
-    whole: Bool[Tensor, "height width"],
-    parents: Sequence[int],
-    depth: Sequence[int],
+    index: Float[Tensor, "height width"], whole: Bool[Tensor, "height width"], parents: Sequence[int]
 ) -> list[tuple[Bool[Tensor, "height width"], int]]:
     """(mask, level) of a thing and of those of its parts that are large enough to be seen."""
     number = torch.arange(2, len(parents) + 1)[:, None, None]
@@ -123,17 +120,16 @@ def _masks_of_parts(
     for part in reversed(range(1, len(parents))):  # inner parts have higher numbers than those around
         masks[parents[part] - 1] |= masks[part]
     area = masks.sum(dim=(1, 2)).tolist()
-    kept, around = [(whole, 0)], {0: 0}  # part -> the kept mask that it is, or lies in
-    kept_area = [area[0]]
+    level = {0: 0}  # of each part that is kept
+    around = {0: 0}  # of every part: the kept one that it is, or lies in
     for part in range(1, len(parents)):
         outer = around[parents[part] - 1]
-        around[part] = outer
-        level = kept[outer][1] + 1
-        if MIN_AREA <= area[part] <= MAX_SHARE * kept_area[outer] and level < len(LEVELS):
-            around[part] = len(kept)
-            kept.append((masks[part], level))
-            kept_area.append(area[part])
-    return kept
+        deeper = level[outer] + 1
+        kept = MIN_AREA <= area[part] <= MAX_SHARE * area[outer] and deeper < len(LEVELS)
+        around[part] = part if kept else outer
+        if kept:
+            level[part] = deeper
+    return [(masks[part], depth) for part, depth in level.items()]
 
 
 class _PartNumbers:

@@ -144,7 +144,7 @@ def make_scenes(
         masks[:, slot] = full_masks[:, slot] & ~in_front
         in_front |= full_masks[:, slot]
     return Scenes(
-        images, masks, full_masks, _tight_boxes(masks), kind, colour, bank.kind_names, bank.colour_names
+        images, masks, full_masks, tight_boxes(masks), kind, colour, bank.kind_names, bank.colour_names
     )
 
 
@@ -205,7 +205,7 @@ def _paint(
     return images, full_masks
 
 
-def _tight_boxes(masks: Bool[Tensor, "n objects height width"]) -> Int[Tensor, "n objects 4"]:
+def tight_boxes(masks: Bool[Tensor, "*batch height width"]) -> Int[Tensor, "*batch 4"]:
     """x0, y0, x1, y1 with x1, y1 just outside; zeros for an empty mask."""
     corners = []
     for across in (masks.any(dim=-2), masks.any(dim=-1)):  # which columns, which rows

@@ -35,6 +35,7 @@ def grid_positions(
     height: int, width: int, frequencies: Float[Tensor, "2 half"]
 ) -> Float[Tensor, "2*half height width"]:
     """`fourier_positions` of the cells of a grid, each at its centre."""
-    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    centres = torch.stack([x / width, y / height], dim=-1).to(frequencies)  # (height, width, 2)
+    rows, columns = (((torch.arange(n).to(frequencies) + 0.5) / n) for n in (height, width))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    centres = torch.stack([x, y], dim=-1)  # (height, width, 2)
     return fourier_positions(centres, frequencies).permute(2, 0, 1)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from skimage.morphology import remove_small_holes, remove_small_objects
 from torch import Tensor
 
+from cs_vl.data.scenes import tight_boxes
 from cs_vl.models.sam import SAM, to_size
 from cs_vl.tasks.clicks import mask_boxes
 from cs_vl.tasks.nms import nms
@@ -23,14 +24,12 @@ class Masks:
 
     Attributes:
         masks: at the image's size.
-        boxes: x0, y0, x1, y1, tight, the last pixels included.
         points: (x, y) of the click that gave each, in pixels.
         iou: as the model predicts it.
         stability: `stability_score`.
     """
 
     masks: Bool[Tensor, "m height width"]
-    boxes: Int[Tensor, "m 4"]
     points: Float[Tensor, "m 2"]
     iou: Float[Tensor, " m"]
     stability: Float[Tensor, " m"]
@@ -38,10 +37,14 @@ class Masks:
     def __len__(self) -> int:
         return len(self.masks)
 
+    @property
+    def boxes(self) -> Int[Tensor, "m 4"]:
+        """x0, y0, x1, y1, tight, the last pixels included."""
+        return mask_boxes(self.masks)
+
     def __getitem__(self, kept: Tensor | slice) -> "Masks":
         """Some of the masks."""
-        fields = (self.masks, self.boxes, self.points, self.iou, self.stability)
-        return Masks(*(field[kept] for field in fields))
+        return Masks(self.masks[kept], self.points[kept], self.iou[kept], self.stability[kept])
 
     def records(self) -> list[dict[str, Any]]:
         """One dict a mask, with the keys of SAM's `SamAutomaticMaskGenerator`, ready for JSON."""
@@ -102,19 +105,16 @@ def automatic_masks(
         sure = (iou >= min_iou) & (stability >= min_stability) & masks.flatten(1).any(dim=1)
         found.append((masks[sure], clicks[sure], iou[sure], stability[sure]))
     masks, clicks, iou, stability = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
-    if min_area:
-        masks = torch.stack([clean(mask, min_area) for mask in masks]) if len(masks) else masks
-        left = masks.flatten(1).any(dim=1)
-        masks, clicks, iou, stability = masks[left], clicks[left], iou[left], stability[left]
-    boxes = mask_boxes(masks)
-    everything = Masks(masks, boxes, clicks, iou, stability)
-    beyond = boxes.float() + torch.tensor([0.0, 0, 1, 1])  # half-open, as `nms` has them
-    return everything[nms(beyond, iou, max_overlap)]
+    if min_area and len(masks):
+        masks = torch.stack([clean(mask, min_area) for mask in masks])
+    return Masks(masks, clicks, iou, stability)[nms(tight_boxes(masks).float(), iou, max_overlap)]
 
 
 def clean(mask: Bool[Tensor, "height width"], min_area: int) -> Bool[Tensor, "height width"]:
-    """A mask without islands and holes of less than `min_area` pixels (4-connected).  An island
-    stays where it is all there is."""
+    """A mask without islands and holes of less than `min_area` pixels (4-connected).
+
+    Where all islands are smaller they stay: a mask does not vanish.
+    """
     array = mask.numpy()
     filled = remove_small_holes(array, max_size=min_area - 1)
     kept = remove_small_objects(filled, max_size=min_area - 1)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from cs_vl.data.scenes import tight_boxes
 from cs_vl.exercise import exercise
 
 
@@ -42,13 +43,9 @@ def sample_error_points(
 
 def mask_boxes(masks: Bool[Tensor, "*batch height width"]) -> Int[Tensor, "*batch 4"]:
     """x0, y0, x1, y1 of the pixels in each mask, the last ones included, as in SAM; zeros if empty."""
-    corners = []
-    for across in (masks.any(dim=-2), masks.any(dim=-1)):  # which columns, which rows
-        across = across.byte()
-        last = across.shape[-1] - 1 - across.flip(-1).argmax(dim=-1)
-        corners.append((across.argmax(dim=-1), last * across.amax(dim=-1)))
-    (x0, x1), (y0, y1) = corners
-    return torch.stack([x0, y0, x1, y1], dim=-1)
+    boxes = tight_boxes(masks)
+    boxes[..., 2:] = (boxes[..., 2:] - 1).clamp(min=0)  # an empty mask's are 0 already
+    return boxes
 
 
 def jitter_boxes(

@@ -6,8 +6,8 @@ import torch
 from transformers import SamConfig, SamMaskDecoderConfig, SamModel, SamPromptEncoderConfig, SamVisionConfig
 
 from cs_vl.convert import sam_from_hf
-from cs_vl.models.sam import make_sam
 from cs_vl.tasks.automatic_masks import automatic_masks
+from cs_vl.tasks.sam_models import make_scene_sam
 
 PROMPTS, GRID, DIM = 64, 32, 256  # the decoder has the sizes of SAM's own; a grid of 64 takes too long here
 
@@ -62,17 +62,8 @@ def sam(in_turn: Callable[..., tuple[float, float]]) -> Iterator[tuple[str, str,
     yield what, "transformers' SamModel", ratio, seconds
 
     torch.manual_seed(0)
-    model = make_sam(
-        image_size=64,
-        patch_size=4,
-        dim=128,
-        depth=4,
-        heads=4,
-        out_dim=64,
-        decoder_heads=4,
-        decoder_mlp_dim=256,
-    ).eval()
-    image = torch.rand(3, 64, 64)
+    model = make_scene_sam().eval()
+    image = torch.rand(3, model.image_size, model.image_size)
 
     def everything() -> None:
         automatic_masks(model, image, min_iou=-1e9, min_stability=-1)

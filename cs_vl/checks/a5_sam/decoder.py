@@ -14,6 +14,19 @@ from cs_vl.nn.two_way import TwoWayBlock
 RTOL, ATOL = 1e-3, 1e-4
 IMAGES, PROMPTS = 2, 3
 
+
+def leaves_inputs(run, names):
+    """A probe: what comes out, and whether the inputs of these names are what they were."""
+
+    def probe(cls, inputs):
+        given = {name: inputs[name].clone() for name in names}
+        with torch.no_grad():
+            _, found = run(cls, inputs, **given)
+        return {**found, **{f"{name} as before": torch.equal(x, inputs[name]) for name, x in given.items()}}
+
+    return probe
+
+
 # --- the two-way block -------------------------------------------------------------------------------
 
 BLOCK_INPUTS = ("tokens", "pixels", "token_positions", "pixel_positions")
@@ -43,14 +56,6 @@ def run_block(cls, inputs, **other):
 
 def block_value(cls, inputs):
     return run_block(cls, inputs)[1]
-
-
-def block_leaves_inputs(cls, inputs):
-    """The next layer gets the same positions."""
-    given = {name: inputs[name].clone() for name in BLOCK_INPUTS}
-    with torch.no_grad():
-        _, found = run_block(cls, inputs, **given)
-    return {**found, **{f"{name} as they were": torch.equal(x, inputs[name]) for name, x in given.items()}}
 
 
 def block_gradient(cls, inputs):
@@ -100,7 +105,7 @@ TWO_WAY_BLOCK = Exercise(
             points=1,
             cases=1,
             case=block_case(),
-            probe=block_leaves_inputs,
+            probe=leaves_inputs(run_block, BLOCK_INPUTS),
             rtol=RTOL,
             atol=ATOL,
             hint="x += y changes a tensor that the caller still holds; x = x + y makes a new one.",
@@ -136,10 +141,6 @@ class Mixer(nn.Module):
         return looked, pixels + torch.tanh(keys @ tokens.mT / 4) @ looked / 2
 
 
-def decoder_of(cls, init, params):
-    return build(cls, init, params, transformer=Mixer())
-
-
 def decoder_case(n=2, dense=(1, 1), multimask=True, **init):
     """Features of 2 x 3, so that height and width cannot be mixed up."""
 
@@ -164,20 +165,13 @@ def decoder_case(n=2, dense=(1, 1), multimask=True, **init):
 
 
 def run_decoder(cls, inputs, **other):
-    decoder = decoder_of(cls, inputs["init"], inputs["params"])
+    decoder = build(cls, inputs["init"], inputs["params"], transformer=Mixer())
     given = (other.get(name, inputs[name]) for name in DECODER_INPUTS)
     return decoder, pair(decoder(*given, multimask=inputs["multimask"]), "masks", "iou")
 
 
 def decoder_value(cls, inputs):
     return run_decoder(cls, inputs)[1]
-
-
-def decoder_leaves_inputs(cls, inputs):
-    given = {name: inputs[name].clone() for name in DECODER_INPUTS}
-    with torch.no_grad():
-        _, found = run_decoder(cls, inputs, **given)
-    return {**found, **{f"{name} as it was": torch.equal(x, inputs[name]) for name, x in given.items()}}
 
 
 def decoder_gradient(cls, inputs):
@@ -220,7 +214,7 @@ MASK_DECODER = Exercise(
             0.5,
             "x += y changes a tensor that the caller still holds; x = x + y makes a new one.",
             kind="property",
-            probe=decoder_leaves_inputs,
+            probe=leaves_inputs(run_decoder, DECODER_INPUTS),
             cases=1,
             dense=(IMAGES, 1),
         ),

@@ -143,7 +143,7 @@ def test_all_parts_learn_and_the_loss_falls(scenes):
     model, batches = small_sam(), [with_first(scenes, box) for box in (False, True)]
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
-    for step in range(30):
+    for step in range(15):
         loss = sum(sam_loss(model, batch, points=1)[0] for batch in batches)
         optimizer.zero_grad()
         loss.backward()

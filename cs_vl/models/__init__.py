@@ -10,6 +10,7 @@ Read in this order:
 6. `llava`: a picture as words of a language model.
 7. `flamingo`: a language model that looks at pictures on the way.
 8. `visual_bert`, `vilbert`: what came before: a BERT for both, and two streams with co-attention.
+9. `image_encoder`, `prompt_encoder`, `mask_decoder`, `sam`: a mask for whatever a prompt points at.
 """
 
 from cs_vl.models.captioner import Captioner
@@ -18,20 +19,30 @@ from cs_vl.models.clip_init import clip_init, make_clip
 from cs_vl.models.decoder import Decoder
 from cs_vl.models.flamingo import Flamingo
 from cs_vl.models.generate import generate, left_pad
+from cs_vl.models.image_encoder import ImageEncoder
 from cs_vl.models.llava import LLaVA, LLaVAOutput, Projector, set_phase, splice_images
+from cs_vl.models.mask_decoder import MaskDecoder
+from cs_vl.models.prompt_encoder import MaskEncoder, PointEncoder
+from cs_vl.models.sam import SAM, SAMOutput, make_sam, most_confident
 from cs_vl.models.sampling import next_token_probabilities
 from cs_vl.models.vilbert import ViLBERT, ViLBERTOutput
 from cs_vl.models.visual_bert import VisualBERT, VisualBERTOutput
 
 __all__ = [
     "CLIP",
+    "SAM",
     "CLIPOutput",
     "Captioner",
     "Decoder",
     "Flamingo",
+    "ImageEncoder",
     "LLaVA",
     "LLaVAOutput",
+    "MaskDecoder",
+    "MaskEncoder",
+    "PointEncoder",
     "Projector",
+    "SAMOutput",
     "ViLBERT",
     "ViLBERTOutput",
     "VisualBERT",
@@ -40,6 +51,8 @@ __all__ = [
     "generate",
     "left_pad",
     "make_clip",
+    "make_sam",
+    "most_confident",
     "next_token_probabilities",
     "set_phase",
     "splice_images",

@@ -12,6 +12,7 @@ Read in this order:
 8. `elmo`: what came before attention.
 9. `rms_norm_by_hand`, `rotary`, `kv_cache`, `cached_attention`, `swiglu`: what a Llama is made of.
 10. `resampler`, `gated_cross_attention`: how pictures come into a finished language model.
+11. `fourier`, `layer_norm_2d`, `two_way`, `window_attention`: what SAM is made of.
 
 (`init` is how weights start.)
 """
@@ -20,9 +21,11 @@ from cs_vl.nn.attention import MultiHeadAttention, scaled_dot_product_attention
 from cs_vl.nn.block import TransformerBlock
 from cs_vl.nn.cached_attention import CachedAttention
 from cs_vl.nn.elmo import ELMo
+from cs_vl.nn.fourier import fourier_positions, grid_positions
 from cs_vl.nn.gated_cross_attention import GatedCrossAttention, media_mask
 from cs_vl.nn.init import init_weights
 from cs_vl.nn.kv_cache import KVCache, LayerCache
+from cs_vl.nn.layer_norm_2d import LayerNorm2d
 from cs_vl.nn.masks import attention_mask, language_model_mask
 from cs_vl.nn.mlp import ACTIVATIONS, MLP
 from cs_vl.nn.patch_embed import PatchEmbed
@@ -34,7 +37,9 @@ from cs_vl.nn.rotary import rotary_embed
 from cs_vl.nn.swiglu import SwiGLU
 from cs_vl.nn.t5 import T5, shift_right
 from cs_vl.nn.text import LanguageModel, TextOutput, TextTransformer, pool_text
+from cs_vl.nn.two_way import NarrowAttention, TwoWayBlock, TwoWayTransformer
 from cs_vl.nn.vit import ViT, ViTOutput
+from cs_vl.nn.window_attention import GridAttention, GridBlock, from_windows, to_windows
 
 __all__ = [
     "ACTIVATIONS",
@@ -45,10 +50,14 @@ __all__ = [
     "ELMo",
     "FeedForward",
     "GatedCrossAttention",
+    "GridAttention",
+    "GridBlock",
     "KVCache",
     "LanguageModel",
     "LayerCache",
+    "LayerNorm2d",
     "MultiHeadAttention",
+    "NarrowAttention",
     "PatchEmbed",
     "PerceiverResampler",
     "RMSNorm",
@@ -58,9 +67,14 @@ __all__ = [
     "TextOutput",
     "TextTransformer",
     "TransformerBlock",
+    "TwoWayBlock",
+    "TwoWayTransformer",
     "ViT",
     "ViTOutput",
     "attention_mask",
+    "fourier_positions",
+    "from_windows",
+    "grid_positions",
     "init_weights",
     "language_model_mask",
     "media_mask",
@@ -68,4 +82,5 @@ __all__ = [
     "rotary_embed",
     "scaled_dot_product_attention",
     "shift_right",
+    "to_windows",
 ]

@@ -11,6 +11,14 @@ from cs_vl.plots.curves import bars, learning_curves
 from cs_vl.plots.pictures import show_scenes
 from cs_vl.plots.record import attention_weights
 from cs_vl.plots.robustness import accuracy_by_style, effective_robustness
+from cs_vl.plots.sam import (
+    confidence_against_truth,
+    engine_stages,
+    everything_sheet,
+    mask_sheet,
+    picture_rows,
+    place_similarity,
+)
 from cs_vl.plots.scale import attention_sharpness
 from cs_vl.plots.sheets import nearest_neighbours, retrieval_sheet, style_sheet, zero_shot_predictions
 from cs_vl.plots.similarity import similarity_matrix, softmax_temperatures
@@ -33,16 +41,22 @@ __all__ = [
     "attention_sharpness",
     "attention_weights",
     "bars",
+    "confidence_against_truth",
     "effective_robustness",
+    "engine_stages",
+    "everything_sheet",
     "few_shot_sheet",
     "hallucination_bars",
     "interleaved_mask",
     "learning_curves",
     "long_tail",
     "mask_grid",
+    "mask_sheet",
     "memory_bars",
     "nearest_neighbours",
     "next_token_bars",
+    "picture_rows",
+    "place_similarity",
     "position_similarity",
     "retrieval_sheet",
     "scene_sheet",

@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,9 +11,11 @@ from jaxtyping import UInt8
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 PACKAGE = Path(__file__).resolve().parents[1]
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class DamagedFile(ValueError):
@@ -88,3 +90,36 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise DamagedFile(path, f"no whole safetensors file: {error}") from error
+
+
+def load_weights(model: Model, name: str) -> Model:
+    """A model with the weights of a data file, in evaluation mode: float16 there, float32 here.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        DamagedFile: it is not whole, or of another model.
+    """
+    path = data_file(name)
+    try:
+        model.load_state_dict(read_tensors(path))
+    except RuntimeError as error:  # names or shapes
+        raise DamagedFile(path, str(error).split("\n")[0]) from error
+    return model.eval()
+
+
+def read_results(readme: str, run: str) -> list[dict[str, Any]]:
+    """What the trainings of a data folder came to: `results/<run>-<seed>.json`, a dict a seed.
+
+    Args:
+        readme: a file of that folder, "vlm/README.md" for instance.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+        DamagedFile: a file is not whole.
+    """
+    folder = data_file(readme).parent / "results"
+    found = sorted(folder.glob(f"{run}-[0-9].json"))
+    if not found:
+        there = sorted({path.stem.rpartition("-")[0] for path in folder.glob("*.json")})
+        raise FileNotFoundError(f"there is no stored run {run!r}; there is {', '.join(there)}")
+    return [read_json(path) for path in found]

@@ -42,6 +42,11 @@ class PartScenes:
     def __len__(self) -> int:
         return len(self.images)
 
+    def to(self, device: torch.device | str) -> "PartScenes":
+        """Pictures and masks on another device."""
+        masks = tuple(mask.to(device) for mask in self.masks)
+        return PartScenes(self.images.to(device), masks, self.level, self.thing, self.names)
+
     def __repr__(self) -> str:
         return f"PartScenes({len(self)} scenes, {sum(map(len, self.masks))} masks)"
 

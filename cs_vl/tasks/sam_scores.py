@@ -1,6 +1,7 @@
 """How good a SAM's masks are: after one click, after many, and whether it knows."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from cs_vl.data.part_scenes import LEVELS, PartScenes
 from cs_vl.losses.mask_iou import mask_iou
 from cs_vl.models.sam import SAM, most_confident, to_size
+from cs_vl.tasks.automatic_masks import automatic_masks
 
 
 def centre_points(
@@ -98,3 +100,25 @@ def click_scores(
             chosen.append(torch.stack(ious, dim=1))
             confidence.append(torch.stack(sure, dim=1))
     return ClickScores(*(torch.cat(parts).cpu() for parts in (level, best, chosen, confidence)))
+
+
+@torch.no_grad()
+def everything_scores(
+    model: SAM, scenes: PartScenes, *, overlap: float = 0.5, **options: Any
+) -> dict[str, float]:
+    """How much of what is there is found without any prompt (`automatic_masks`, which takes the options).
+
+    Returns:
+        "found, whole", "found, part", ...: the share of the masks of each level that have an IoU above
+        `overlap` with something that was found; "found that is there": the share of what was found that has
+        such an IoU with a mask; "found, an image": how many were found.
+    """
+    hits, right, total = [], 0, 0
+    for image, masks in zip(scenes.images, scenes.masks, strict=True):
+        found = automatic_masks(model, image, **options).masks
+        same = mask_iou(found[:, None], masks) > overlap  # (found, there)
+        hits.append(same.any(dim=0))
+        right, total = right + int(same.any(dim=1).sum()), total + len(found)
+    hit, level = torch.cat(hits), torch.cat(scenes.level)
+    scores = {f"found, {name}": float(hit[level == i].float().mean()) for i, name in enumerate(LEVELS)}
+    return scores | {"found that is there": right / max(total, 1), "found, an image": total / len(scenes)}

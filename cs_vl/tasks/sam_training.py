@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from cs_vl.data.part_scenes import PartScenes
 from cs_vl.losses.best_of_masks import best_of_masks_loss
@@ -34,21 +35,19 @@ class Targets:
 
 
 def draw_targets(scenes: PartScenes, rows: Tensor, prompts: int, generator: torch.Generator) -> Targets:
-    """For each scene: click somewhere on a thing, and mean one of the masks that lie there, any as likely."""
-    masks, first = [], []
-    for i in rows.tolist():
-        of_scene, level = scenes.masks[i], scenes.level[i]
-        wholes = of_scene[level == 0]
-        drawn = torch.rand(prompts, 3, generator=generator)
-        which = (drawn[:, 0] * len(wholes)).long()
-        points, _ = sample_error_points(torch.zeros_like(wholes[which]), wholes[which], drawn[:, 1])
-        here = of_scene[:, points[:, 1], points[:, 0]].T  # (prompts, masks): those at each click
-        number = (drawn[:, 2] * here.sum(dim=1)).long()
-        chosen = (here.cumsum(dim=1) > number[:, None]).long().argmax(dim=1)
-        masks.append(of_scene[chosen])
-        first.append(points)
+    """For each scene some of its masks, any as likely, and a click in each, any of its pixels as likely.
+
+    So a pixel in the eye of a cat means now the eye, now the cat.  The batch lies where the scenes lie.
+    """
+    masks = pad_sequence([scenes.masks[i] for i in rows.tolist()], batch_first=True)  # (images, most, ...)
+    count = torch.tensor([len(scenes.masks[i]) for i in rows.tolist()])
+    which, where = torch.rand(2, len(rows), prompts, generator=generator)
+    number = (which * count[:, None]).long().to(masks.device)
+    meant = masks.take_along_dim(number[:, :, None, None], dim=1)
+    flat = meant.flatten(0, 1)
+    first, _ = sample_error_points(torch.zeros_like(flat), flat, where.flatten().to(masks.device))
     seed = int(torch.randint(2**31, (), generator=generator))
-    return Targets(scenes.images[rows], torch.stack(masks), torch.stack(first).float(), seed)
+    return Targets(scenes.images[rows.to(masks.device)], meant, first.view(*meant.shape[:2], 2).float(), seed)
 
 
 def sam_loss(

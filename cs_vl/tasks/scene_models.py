@@ -4,13 +4,11 @@ All small enough for a laptop: 64 x 64 pixels, 64 patches, two or three million 
 `data/vlm/train.py` trains them; `load_...` read what it left behind.
 """
 
-from typing import TypeVar
-
 from torch import nn
 
 from cs_vl.data.bpe import Tokenizer
 from cs_vl.data.chat import IMAGE
-from cs_vl.data.files import DamagedFile, data_file, read_tensors
+from cs_vl.data.files import load_weights
 from cs_vl.data.world import load_world_tokenizer
 from cs_vl.models.clip import CLIP
 from cs_vl.models.decoder import Decoder
@@ -24,8 +22,6 @@ IMAGE_SIZE, PATCH_SIZE = 64, 8  # pixels
 VISUAL_DIM, DIM = 192, 192  # widths of the vision tower and of the language model
 CAPTION_LENGTH = 64  # tokens of a caption, for the text tower
 CONTEXT_LENGTH = 256  # tokens of the language model, patches included
-
-Model = TypeVar("Model", bound=nn.Module)
 
 
 def make_scene_tower() -> ViT:
@@ -94,12 +90,12 @@ def make_flamingo(visual: nn.Module, lm: Decoder, tokenizer: Tokenizer) -> Flami
 
 def load_scene_tower() -> ViT:
     """The vision tower, trained as CLIP's on scenes and their captions; seed 0."""
-    return _filled(make_scene_tower(), "tower")
+    return load_weights(make_scene_tower(), "vlm/tower.safetensors")
 
 
 def load_world_lm() -> Decoder:
     """The language model, trained on text alone: it has never seen a picture; seed 0."""
-    return _filled(make_world_lm(load_world_tokenizer()), "lm")
+    return load_weights(make_world_lm(load_world_tokenizer()), "vlm/lm.safetensors")
 
 
 def load_llava(phase: int = 2) -> LLaVA:
@@ -108,30 +104,15 @@ def load_llava(phase: int = 2) -> LLaVA:
         raise ValueError(f"phase should be 0 (before training), 1 or 2; got {phase!r}")
     model = make_llava(load_scene_tower(), load_world_lm(), load_world_tokenizer())
     if phase:
-        _filled(model.projector, f"projector-{phase}")
+        load_weights(model.projector, f"vlm/projector-{phase}.safetensors")
     if phase == 2:
-        _filled(model.lm, "llava-lm")
+        load_weights(model.lm, "vlm/llava-lm.safetensors")
     return model.eval()
 
 
 def load_flamingo() -> Flamingo:
     """Flamingo, with its resampler and its gated layers trained."""
     model = make_flamingo(load_scene_tower(), load_world_lm(), load_world_tokenizer())
-    _filled(model.resampler, "resampler")
-    _filled(model.gated, "gated")
+    load_weights(model.resampler, "vlm/resampler.safetensors")
+    load_weights(model.gated, "vlm/gated.safetensors")
     return model.eval()
-
-
-def _filled(module: Model, name: str) -> Model:
-    """With the weights of `data/vlm/<name>.safetensors`: float16 there, float32 here.
-
-    Raises:
-        FileNotFoundError: the file is missing.
-        DamagedFile: it is not whole, or of another model.
-    """
-    path = data_file(f"vlm/{name}.safetensors")
-    try:
-        module.load_state_dict(read_tensors(path))
-    except RuntimeError as error:  # names or shapes
-        raise DamagedFile(path, str(error).split("\n")[0]) from error
-    return module.eval()

@@ -6,7 +6,7 @@ was trained on; an answer counts where what it comes to (`final_answer`) is exac
 
 from typing import Any
 
-from cs_vl.data.files import data_file, read_json
+from cs_vl.data.files import read_results
 from cs_vl.data.instructions import FAMILIES
 from cs_vl.data.world_text import KNOWLEDGE
 
@@ -23,12 +23,7 @@ def stored_vlm(run: str) -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError: there is none.
     """
-    folder = data_file("vlm/README.md").parent / "results"
-    found = sorted(folder.glob(f"{run}-[0-9].json"))
-    if not found:
-        there = sorted({path.stem.rpartition("-")[0] for path in folder.glob("*.json")})
-        raise FileNotFoundError(f"there is no stored run {run!r}; there is {', '.join(there)}")
-    return [read_json(path) for path in found]
+    return read_results("vlm/README.md", run)
 
 
 def with_controls(run: str = "llava") -> Bars:

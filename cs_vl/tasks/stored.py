@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from cs_vl.data.emoji_captions import load_tokenizer
-from cs_vl.data.files import DamagedFile, data_file, read_json, read_tensors
+from cs_vl.data.files import data_file, load_weights, read_json, read_results
 from cs_vl.models.clip import CLIP
 from cs_vl.tasks.emoji_clip import make_emoji_clip
 
@@ -21,13 +21,7 @@ def load_emoji_clip() -> CLIP:
         FileNotFoundError: its file is missing.
         DamagedFile: its file is not whole, or of another model.
     """
-    path = data_file(WEIGHTS)
-    model = make_emoji_clip(load_tokenizer())
-    try:
-        model.load_state_dict(read_tensors(path))  # float16 there, float32 here
-    except RuntimeError as error:  # names or shapes
-        raise DamagedFile(path, str(error).split("\n")[0]) from error
-    return model.eval()
+    return load_weights(make_emoji_clip(load_tokenizer()), WEIGHTS)
 
 
 def stored_runs(name: str) -> list[dict[str, Any]]:
@@ -36,12 +30,7 @@ def stored_runs(name: str) -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError: there is none.
     """
-    folder = data_file(WEIGHTS).parent / "results"
-    runs = sorted(folder.glob(f"{name}-[0-9].json"))
-    if not runs:
-        there = sorted({path.stem.rpartition("-")[0] for path in folder.glob("*.json")})
-        raise FileNotFoundError(f"there is no stored run {name!r}; there is {', '.join(there)}")
-    return [read_json(path) for path in runs]
+    return read_results(WEIGHTS, name)
 
 
 def stored_experiment(name: str) -> dict[str, list[dict[str, Any]]]:

@@ -6,6 +6,7 @@ The mask decoder is judged with `Mixer` in the transformer's place, so that noth
 import torch
 from torch import nn
 
+from cs_vl.checks.a5_sam.inputs import leaves_inputs
 from cs_vl.checks.probes import build, gradients, leaf, normal, pair, parameters
 from cs_vl.checks.spec import Exercise, Stage
 from cs_vl.models.mask_decoder import MaskDecoder
@@ -13,19 +14,6 @@ from cs_vl.nn.two_way import TwoWayBlock
 
 RTOL, ATOL = 1e-3, 1e-4
 IMAGES, PROMPTS = 2, 3
-
-
-def leaves_inputs(run, names):
-    """A probe: what comes out, and whether the inputs of these names are what they were."""
-
-    def probe(cls, inputs):
-        given = {name: inputs[name].clone() for name in names}
-        with torch.no_grad():
-            _, found = run(cls, inputs, **given)
-        return {**found, **{f"{name} as before": torch.equal(x, inputs[name]) for name, x in given.items()}}
-
-    return probe
-
 
 # --- the two-way block -------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
 # The assignments that the sample class has handed in.
-CLASS := a1_transformer a2_clip a4_vlm
+CLASS := a1_transformer a2_clip a4_vlm a5_sam
 
 .PHONY: help grade test test-all lab build execute gate drift bench checkpoints lint setup clean
 .DEFAULT_GOAL := help
@@ -68,6 +68,7 @@ bench: $(READY)  ## measure time and memory against peers
 checkpoints: $(READY)  ## train the committed checkpoints again
 	@OMP_NUM_THREADS=$(JOBS) $(BIN)/python data/checkpoints/train.py
 	@OMP_NUM_THREADS=$(JOBS) $(BIN)/python data/vlm/train.py
+	@OMP_NUM_THREADS=$(JOBS) $(BIN)/python data/sam/train.py
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

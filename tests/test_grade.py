@@ -37,7 +37,7 @@ from cs_vl.checks.visible import VISIBLE_SEED, references
 from cs_vl.checks.worker import Worker
 from tests.commands import invoke
 
-A1, A2, A4 = map(load_assignment, ("a1_transformer", "a2_clip", "a4_vlm"))
+A1, A2, A4, A5 = map(load_assignment, ("a1_transformer", "a2_clip", "a4_vlm", "a5_sam"))
 FULL = sum(exercise.points for exercise in A1.exercises)
 SECRET = "4711"
 STUDENTS = (
@@ -116,6 +116,11 @@ def graded_a4(tmp_path_factory) -> Path:
     return grade_class_of(A4, tmp_path_factory.mktemp("class"))
 
 
+@pytest.fixture(scope="module")
+def graded_a5(tmp_path_factory) -> Path:
+    return grade_class_of(A5, tmp_path_factory.mktemp("class"))
+
+
 def test_everybody_has_the_expected_score(graded):
     results = results_of(graded)
     assert set(results) == {*STUDENTS, "nobody"}
@@ -134,7 +139,7 @@ def test_everybody_has_the_expected_score(graded):
         assert points == ("" if result.points is None else f"{result.points:g}")
 
 
-@pytest.mark.parametrize("assignment", [A1, A2, A4], ids=lambda assignment: assignment.name)
+@pytest.mark.parametrize("assignment", [A1, A2, A4, A5], ids=lambda assignment: assignment.name)
 def test_the_answers_written_differently_are_written_differently(assignment):
     ada, barbara = ({grade_id(c): c.source for c in cells_of(who, assignment)} for who in ("ada", "barbara"))
     different = [e.name for e in assignment.exercises if ada[e.name].split() != barbara[e.name].split()]
@@ -228,16 +233,23 @@ def test_the_whole_matrix_is_over_the_memory_cap_though_its_numbers_are_right(gr
     assert re.search("memory|chunk|at a time|at once|bytes", wrong.sentence), wrong
 
 
-def test_a4s_class_has_the_expected_scores_and_a_misconception_is_named(graded_a4):
-    results = results_of(graded_a4)
-    handed_in = {student for student, result in results.items() if result.status != "no file"}
-    assert handed_in == set(CLASSES[A4.name]) == {"ada", "barbara", "goran"}
+@pytest.mark.parametrize(
+    ("assignment", "student", "exercise", "mistake"),
+    [(A4, "goran", "GatedCrossAttention", "NoTanh"), (A5, "hana", "best_of_masks_loss", "mean_of_all")],
+    ids=lambda x: x.name if isinstance(x, Assignment) else "",
+)
+def test_a_small_class_has_the_expected_scores_and_the_misconception_is_named(
+    assignment, student, exercise, mistake, request
+):
+    results = results_of(request.getfixturevalue(f"graded_{assignment.name[:2]}"))
+    handed_in = {who for who, result in results.items() if result.status != "no file"}
+    assert handed_in == set(CLASSES[assignment.name]) == {"ada", "barbara", student}
     assert results["ada"].points == results["barbara"].points == FULL
-    assert [results[student].awaiting for student in sorted(handed_in)] == [10] * 3
-    (wrong,) = [v for v in results["goran"].verdicts if not v.passed]
-    assert (wrong.exercise, wrong.mistake) == ("GatedCrossAttention", "NoTanh")
-    assert wrong.sentence == load_known(A4.name)[wrong.exercise].sentences[wrong.mistake]
-    assert results["goran"].points == FULL - wrong.out_of + wrong.points < FULL
+    assert [results[who].awaiting for who in sorted(handed_in)] == [10] * 3
+    (wrong,) = [v for v in results[student].verdicts if not v.passed]
+    assert (wrong.exercise, wrong.mistake) == (exercise, mistake)
+    assert wrong.sentence == load_known(assignment.name)[wrong.exercise].sentences[wrong.mistake]
+    assert results[student].points == FULL - wrong.out_of + wrong.points < FULL
 
 
 def test_again_only_what_changed_is_graded(graded, tmp_path):

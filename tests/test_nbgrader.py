@@ -27,17 +27,20 @@ SLIPS = {
     ],
     "a2_clip": [slip for who in ("edsger", "goran") for slip in CLASSES["a2_clip"][who].slips],
     "a4_vlm": list(CLASSES["a4_vlm"]["goran"].slips),
+    "a5_sam": list(CLASSES["a5_sam"]["hana"].slips),
 }
 SAID = {
     "a1_transformer": "1/sqrt(d_k)",
     "a2_clip": "log(max_scale)",
     "a4_vlm": "lack the tanh",
+    "a5_sam": "each becomes an average",
 }  # by validate, of one of them
 # Who hands in: the first assignment speaks for the engine, later ones for their exercises.
 STUDENTS = {
     "a1_transformer": ("right", "wrong", "half", "blank"),
     "a2_clip": ("right", "wrong"),
     "a4_vlm": ("right", "wrong"),
+    "a5_sam": ("right", "wrong"),
 }
 ENVIRONMENT = {
     **os.environ,

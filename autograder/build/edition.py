@@ -21,6 +21,7 @@ DATA: dict[str, tuple[str, ...]] = {
     "a1_transformer": (),
     "a2_clip": ("emoji", "features", "checkpoints", "experiments"),
     "a4_vlm": ("world", "vlm"),
+    "a5_sam": ("sam",),
 }
 STAND_INS = "stand_ins.py"  # of each assignment, in its folder of cs_vl/checks: answers, which grading sends (autograder/stand_ins.py)
 SCRIPTS = (".py", ".pyc", ".sh")  # what made the data: students get the data alone

@@ -40,6 +40,10 @@ PROSE = {
         "The language model is frozen, so what it knew of the thing's name before is still there; all that the pictures "
         "had to teach is which name a picture stands for."
     ),
+    "a5_sam": (
+        "A click on the cheese may mean the cheese or the pizza; a model with one answer learns what is meant on "
+        "average, and the average is neither."
+    ),
 }
 
 
@@ -113,6 +117,11 @@ CLASSES: dict[str, dict[str, Student]] = {
         "goran": Student(
             slips=tuple(("GatedCrossAttention", f"self.{gate}.tanh()", f"self.{gate}") for gate in ("attn_gate", "mlp_gate"))
         ),
+    },
+    "a5_sam": {
+        "ada": Student(),
+        "barbara": Student("differently"),
+        "hana": Student(slips=(("best_of_masks_loss", "losses.min(dim=1).values.mean()", "losses.mean()"),)),
     },
 }  # fmt: skip
 

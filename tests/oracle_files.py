@@ -4,7 +4,9 @@ Each is loaded by itself: its package would want what we don't install (torchvis
 package isn't installed, the test that asks for its file is skipped.
 """
 
+import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -49,3 +51,24 @@ def load_open_flamingo_helpers() -> ModuleType:
 def load_amg() -> ModuleType:
     """What Meta's SAM makes masks of: points, boxes, stability, run lengths."""
     return load_file("segment_anything", "utils/amg.py", install="`make setup`")
+
+
+def load_segment_anything_models() -> ModuleType:
+    """Meta's modules: `.Sam`, `.ImageEncoderViT`, `.PromptEncoder`, `.MaskDecoder`, `.TwoWayTransformer`.
+
+    The package's own `__init__` would import torchvision, so an empty package of its name stands in for it.
+    """
+    spec = importlib.util.find_spec("segment_anything")
+    if spec is None or spec.submodule_search_locations is None:
+        pytest.skip("segment_anything is not installed; `make setup` does it")
+    empty = ModuleType("segment_anything")
+    empty.__path__ = list(spec.submodule_search_locations)
+    before = sys.modules.get("segment_anything")
+    sys.modules["segment_anything"] = empty
+    try:
+        return importlib.import_module("segment_anything.modeling")
+    finally:
+        if before is None:
+            del sys.modules["segment_anything"]
+        else:
+            sys.modules["segment_anything"] = before

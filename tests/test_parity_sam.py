@@ -1,14 +1,16 @@
-"""Same weights, same numbers: SAM against transformers' SamModel.
+"""Same weights, same numbers: SAM against transformers' SamModel and against segment-anything's own modules.
 
 Every parameter is perturbed first: at random initialisation the prompts' embeddings are nearly zero.
 """
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from oracle_files import load_segment_anything_models
 from parity import assert_close, assert_parity, perturbed
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import SamConfig, SamModel
 
 from cs_vl.convert import sam_from_hf, sam_from_meta, sam_state
@@ -158,60 +160,65 @@ def test_what_we_do_not_have_is_refused():
         sam_from_hf(theirs.config, state)
 
 
-def test_sizes_are_read_off_metas_tensors():
-    """A checkpoint in Meta's names, made of ours, comes back with the same sizes, windows and numbers."""
-    _, ours = oracle()
-    state: dict[str, Tensor] = {}
-    for name, tensor in ours.state_dict().items():
-        part, _, rest = name.partition(".")
-        if part == "encoder":
-            rest = rest.replace("position_embed", "pos_embed").replace("attn.out_proj", "attn.proj")
-            rest = rest.replace("relative_rows", "rel_pos_h").replace("relative_columns", "rel_pos_w")
-            rest = rest.replace("mlp.fc", "mlp.lin")
-            if rest == "patch_embed.proj.weight":
-                tensor = tensor.unflatten(1, (3, 4, 4))
-            elif rest == "pos_embed":
-                tensor = tensor[None]
-            state[f"image_encoder.{rest}"] = tensor
-        elif part == "points":
-            if rest == "kinds":
-                for i in range(4):
-                    state[f"prompt_encoder.point_embeddings.{i}.weight"] = tensor[i : i + 1]
-            elif rest == "frequencies":
-                state["prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"] = tensor
-            else:
-                state["prompt_encoder.not_a_point_embed.weight"] = tensor[None]
-        elif part == "masks":
-            places = {"conv1": 0, "norm1": 1, "conv2": 3, "norm2": 4, "conv3": 6}
-            module, _, kind = rest.partition(".")
-            if rest == "no_mask":
-                state["prompt_encoder.no_mask_embed.weight"] = tensor[None]
-            else:
-                state[f"prompt_encoder.mask_downscaling.{places[module]}.{kind}"] = tensor
-        else:
-            state[f"mask_decoder.{_meta_decoder(rest)}"] = tensor
-    again = sam_from_meta(state)
-    assert [block.window for block in again.encoder.blocks] == [4, 0, 4]
-    assert again.encoder.blocks[0].attn.heads == 4
-    for name, tensor in again.state_dict().items():
-        assert torch.equal(tensor, ours.state_dict()[name]), name
+# ---- Meta's own
 
 
-def _meta_decoder(name: str) -> str:
-    if name in ("iou_token", "mask_tokens"):
-        return f"{name}.weight"
-    if name.startswith(("hypernetworks", "iou_head")):
-        head, _, rest = name.rpartition(".")
-        start, _, number = head.rpartition(".")
-        start = start.replace("hypernetworks", "output_hypernetworks_mlps")
-        return f"{start.replace('iou_head', 'iou_prediction_head')}.layers.{int(number) // 2}.{rest}"
-    if name.startswith("upscale"):
-        return name.replace("upscale", "output_upscaling")
-    name = name.replace("transformer.blocks.", "transformer.layers.").replace("mlp.fc", "mlp.lin")
-    if name.startswith("transformer.token_to_image"):
-        return name.replace("token_to_image", "final_attn_token_to_image")
-    if name.startswith("transformer.norm."):
-        return name.replace("norm.", "norm_final_attn.")
-    return name.replace("token_to_image", "cross_attn_token_to_image").replace(
-        "image_to_token", "cross_attn_image_to_token"
-    )
+def of_meta(*, heads: int = 4) -> Any:
+    """A small `Sam` of segment-anything: windows of 4 in a grid of 10, global attention in block 1."""
+    meta = load_segment_anything_models()
+    norm = partial(nn.LayerNorm, eps=1e-6)
+    return meta.Sam(
+        image_encoder=meta.ImageEncoderViT(
+            img_size=SIZE, patch_size=4, embed_dim=32, depth=3, num_heads=heads, mlp_ratio=2, out_chans=32,
+            norm_layer=norm, qkv_bias=True, use_rel_pos=True, window_size=4, global_attn_indexes=(1,),
+        ),
+        prompt_encoder=meta.PromptEncoder(
+            embed_dim=32, image_embedding_size=(GRID, GRID), input_image_size=(SIZE, SIZE), mask_in_chans=16
+        ),
+        mask_decoder=meta.MaskDecoder(
+            transformer_dim=32,
+            transformer=meta.TwoWayTransformer(depth=2, embedding_dim=32, num_heads=8, mlp_dim=48),
+            num_multimask_outputs=3, iou_head_depth=3, iou_head_hidden_dim=24,
+        ),
+    )  # fmt: skip
+
+
+def test_metas_modules_give_the_same_numbers():
+    theirs = perturbed(of_meta())
+    ours = sam_from_meta(theirs.state_dict()).eval()
+    assert [block.window for block in ours.encoder.blocks] == [4, 0, 4]
+    assert ours.encoder.blocks[0].attn.heads == 4
+    images = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
+    points, labels, boxes, masks = prompts()
+    n = points.shape[1]
+    found, expected = [], []
+    with torch.no_grad():
+        features = theirs.image_encoder(theirs.preprocess(255 * images))
+        found.append(ours.encode(images))
+        expected.append(features)
+        for multimask in (True, False):
+            for with_box, with_mask in ((False, False), (True, False), (True, True)):
+                box, mask = boxes[:1] if with_box else None, masks[:1] if with_mask else None
+                sparse, dense = theirs.prompt_encoder(
+                    points=(points[0], labels[0]),
+                    boxes=None if box is None else box[0],
+                    masks=None if mask is None else mask[0][:, None],
+                )
+                low, iou = theirs.mask_decoder(
+                    image_embeddings=features,
+                    image_pe=theirs.prompt_encoder.get_dense_pe(),
+                    sparse_prompt_embeddings=sparse,
+                    dense_prompt_embeddings=dense,
+                    multimask_output=multimask,
+                )
+                assert len(low) == n
+                expected += [low[None], iou[None]]
+                found += ours.decode(features, points[:1], labels[:1], box, mask, multimask=multimask)
+    assert_close(found, expected)
+
+
+def test_what_metas_file_lacks_is_named():
+    state = of_meta().state_dict()
+    del state["mask_decoder.iou_token.weight"]
+    with pytest.raises(ValueError, match="iou_token"):
+        sam_from_meta(state)

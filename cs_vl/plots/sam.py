@@ -118,7 +118,7 @@ def mask_sheet(
             shown = ax.imshow(array(mask), cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
             bare(ax)
         else:
-            _cut_out(ax, images[i], array(mask))
+            faded_outside(ax, images[i], array(mask))
         if boxes is not None and (box := boxes[i]) is not None:
             x0, y0, x1, y1 = array(box).tolist()
             ax.add_patch(
@@ -127,7 +127,8 @@ def mask_sheet(
                 )
             )
         if points is not None and len(points[i]):
-            _clicks(ax, array(points[i]), array(labels[i]) if labels is not None else np.ones(len(points[i])))
+            kinds = np.ones(len(points[i])) if labels is None else array(labels[i])
+            mark_clicks(ax, array(points[i]), kinds)
         ax.set_xlabel(written[i], fontsize=SMALL)
         if i in marked:
             ax.spines[:].set(visible=True, color=BLUE, linewidth=2.5)
@@ -289,7 +290,7 @@ def engine_stages(
     return figure
 
 
-def _cut_out(ax: Axes, image: Tensor, mask: np.ndarray) -> None:
+def faded_outside(ax: Axes, image: Tensor, mask: np.ndarray) -> None:
     """The picture, faded where the mask is not, with the mask's outline."""
     pixels = array(image).transpose(1, 2, 0).clip(0, 1)
     if mask.shape != pixels.shape[:2]:
@@ -310,7 +311,7 @@ def _outline(ax: Axes, mask: np.ndarray, *, colour: Any, width: float) -> None:
     ax.set(xlim=(-0.5, across - 0.5), ylim=(height - 0.5, -0.5))
 
 
-def _clicks(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:
+def mark_clicks(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:
     rim: dict[str, Any] = {
         "markeredgecolor": "white",
         "markeredgewidth": 1.2,

@@ -1,5 +1,6 @@
 """Everything in an image: ask at every place, and keep what is sure, steady and new."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,29 @@ class Masks:
 
 
 @torch.no_grad()
+def answers_everywhere(
+    model: SAM,
+    image: Float[Tensor, "3 size size"],
+    *,
+    points: int | Float[Tensor, "n 2"] = 16,
+    at_once: int = 64,
+) -> Iterator[tuple[Float[Tensor, "m size size"], Float[Tensor, "m 2"], Float[Tensor, " m"]]]:
+    """Click at many places: (logits, clicks, predicted IoU) of all the masks that some of them give.
+
+    The arguments are those of `automatic_masks`.
+    """
+    grid = point_grid(points) if isinstance(points, int) else points
+    device, size = next(model.parameters()).device, image.shape[-1]
+    features = model.encode(image[None].to(device))
+    for some in grid.to(device).split(at_once):
+        clicks = some * size - 0.5  # `PointEncoder` adds the half
+        labels = torch.ones(1, len(some), 1, dtype=torch.long, device=device)
+        out = model.decode(features, clicks[None, :, None], labels)
+        logits = to_size(out.masks[0].flatten(0, 1), size)  # (masks of each click, ...)
+        yield logits, clicks.repeat_interleave(out.iou.shape[2], dim=0), out.iou[0].flatten()
+
+
+@torch.no_grad()
 def automatic_masks(
     model: SAM,
     image: Float[Tensor, "3 size size"],
@@ -90,16 +114,8 @@ def automatic_masks(
     Returns:
         The masks, the surest first; none may be left.
     """
-    grid = point_grid(points) if isinstance(points, int) else points
-    device, size = next(model.parameters()).device, image.shape[-1]
-    features = model.encode(image[None].to(device))
     found = []
-    for some in grid.to(device).split(at_once):
-        clicks = some * size - 0.5  # `PointEncoder` adds the half
-        labels = torch.ones(1, len(some), 1, dtype=torch.long, device=device)
-        out = model.decode(features, clicks[None, :, None], labels)
-        logits, iou = to_size(out.masks[0].flatten(0, 1), size), out.iou[0].flatten()  # (3 n, ...)
-        clicks = clicks.repeat_interleave(out.iou.shape[2], dim=0)
+    for logits, clicks, iou in answers_everywhere(model, image, points=points, at_once=at_once):
         stability = stability_score(logits, offset=offset)
         masks = logits > 0
         sure = (iou >= min_iou) & (stability >= min_stability) & masks.flatten(1).any(dim=1)

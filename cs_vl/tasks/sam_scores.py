@@ -52,13 +52,14 @@ class ClickScores:
     confidence: Float[Tensor, "m clicks"]
 
     def table(self) -> dict[str, float]:
-        """Means: of the best of the first masks, by level, and of the chosen ones after 1, 2, ... clicks."""
-        rows = {
-            f"best of 3, {name}": float(self.best[self.level == i].mean())
-            for i, name in enumerate(LEVELS)
-            if (self.level == i).any()
+        """Means: of the best first masks by level, of the chosen ones by clicks, of the last by level."""
+        of_level = {name: self.level == i for i, name in enumerate(LEVELS) if (self.level == i).any()}
+        last = self.chosen.shape[1]
+        rows = {f"best of 3, {name}": float(self.best[here].mean()) for name, here in of_level.items()}
+        rows |= {f"{n} clicks": float(iou) for n, iou in enumerate(self.chosen.mean(dim=0), start=1)}
+        return rows | {
+            f"{last} clicks, {name}": float(self.chosen[here, -1].mean()) for name, here in of_level.items()
         }
-        return rows | {f"{n + 1} clicks": float(iou) for n, iou in enumerate(self.chosen.mean(dim=0))}
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """What long trainings left behind: a model, and the scores of all (`make checkpoints` makes both anew)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,7 @@ def score_table(
     labels: Sequence[str],
     rows: Iterable[tuple[Sequence[str], Sequence[dict[str, float]]]],
     columns: dict[str, str],
+    counts: Collection[str] = (),
 ) -> str:
     """Scores in percent, the mean over the seeds and from the lowest to the highest, as a Markdown table.
 
@@ -71,14 +72,16 @@ def score_table(
         labels: headings of the first columns.
         rows: (what stands in the first columns, the scores of each seed); a score may be missing.
         columns: {score: heading}.
+        counts: those scores that are no shares: they stand as they are.
     """
     headings = [*labels, "seeds", *columns.values()]
     lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
     for first, seeds in rows:
         cells = [*first, str(len(seeds))]
         for key in columns:
-            values = [100 * scores[key] for scores in seeds if key in scores]
-            spread = f" ({min(values):.0f} to {max(values):.0f})" if len(values) > 1 else ""
+            scale, digits = (1, 1) if key in counts else (100, 0)
+            values = [scale * scores[key] for scores in seeds if key in scores]
+            spread = f" ({min(values):.{digits}f} to {max(values):.{digits}f})" if len(values) > 1 else ""
             cells.append(f"{sum(values) / len(values):.1f}{spread}" if values else "-")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

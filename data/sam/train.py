@@ -44,6 +44,7 @@ TRAIN_CHUNKS = range(1000, 1012)  # their seeds; those of evaluation lie elsewhe
 SCORED: dict[str, Any] = {"n": 60, "seed": 8, "split": "held_out"}  # the scenes of the notebook
 ALONG: dict[str, Any] = {"n": 16, "seed": 9, "split": "held_out"}  # what is looked at during training
 PROPOSED: dict[str, Any] = {"min_iou": 0.8, "min_stability": 0.9, "min_area": 8}  # what the engine is sure of
+COUNTS = ("masks", "by_hand", "found, an image")  # scores that are no shares
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,7 @@ def train(name: str, seed: int) -> None:
     def fit_part(model: SAM, batches: Callable, *, part: str = "", **options: Any) -> History:
         history = fit(
             model, loss, batches, steps=run.steps, lr=run.lr, betas=(0.9, 0.98), seed=seed, progress=False,
-            checkpoint=UNFINISHED / f"{name}-{seed}{part}-state.safetensors", checkpoint_every=1000, **options,
+            checkpoint=UNFINISHED / f"{name}-{seed}{part}-state.safetensors", checkpoint_every=500, **options,
         )  # fmt: skip
         losses[part or "loss"] = sum(history.losses[-100:]) / len(history.losses[-100:])
         return history
@@ -286,11 +287,13 @@ def stored(name: str) -> list[dict[str, Any]]:
 def tables() -> str:
     """What is stored, as Markdown: the models by clicks, and the engine by stages."""
     clicked = [([name], [one["scores"] for one in stored(name)]) for name in RUNS if RUNS[name].kind == "sam"]
-    stages = [([stage], [one["stages"][stage] for one in stored("engine")]) for stage in STAGES]
+    engine = stored("engine")
+    stages = [(["before"], [{"after": one["before"]} for one in engine])]
+    stages += [([stage], [one["stages"][stage] for one in engine]) for stage in STAGES]
     return "\n\n".join(
-        score_table([heading], rows, {column: column for column in rows[0][1][0]})
+        score_table([heading], rows, {name: name for name in max((r[1][0] for r in rows), key=len)}, COUNTS)
         for heading, rows in (("run", clicked), ("stage", stages))
-        if rows[0][1]
+        if all(seeds for _, seeds in rows)
     )
 
 

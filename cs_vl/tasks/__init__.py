@@ -12,7 +12,9 @@ Read in this order:
   `caption_metrics`, `hallucination` (POPE), `relative_score` (a judge's);
 - language models that see: `scene_models` (their sizes, and those that have been trained), `scene_training`
   (what they learn from), `scene_answers` (ask them), `in_context` (show examples), `scene_results`;
-- masks: `clicks` (an annotator who clicks on what is wrong), `sam_models`, `sam_training`, `sam_scores`;
-  everything in a picture: `point_grid` (ask everywhere), `stability` and `nms` (keep what is steady and new),
-  `automatic_masks`, `rle` (store them); `data_engine` (a model that helps to label).
+- masks: `clicks` (an annotator who clicks on what is wrong), `sam_models`, `sam_training`, `sam_scores`,
+  `sam_results`; everything in a picture: `point_grid` (ask everywhere), `stability` and `nms` (keep what is
+  steady and new), `automatic_masks`, `rle` (store them); `data_engine` (a model that helps to label) with its
+  `annotator`; what others ask of it: `predictor` (any picture, any prompt), `click_figure`, `edges`,
+  `text_prompt` (with a CLIP).
 """

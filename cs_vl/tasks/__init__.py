@@ -14,5 +14,7 @@ Read in this order:
   (what they learn from), `scene_answers` (ask them), `in_context` (show examples), `scene_results`;
 - masks: `clicks` (an annotator who clicks on what is wrong), `sam_models`, `sam_training`, `sam_scores`;
   everything in a picture: `point_grid` (ask everywhere), `stability` and `nms` (keep what is steady and new),
-  `automatic_masks`, `rle` (store them); `data_engine` (a model that helps to label).
+  `automatic_masks`, `rle` (store them); `data_engine` (a model that helps to label);
+- masks for everyone: `predictor` (pictures of any size), `click_figure` (click at them), `edges`,
+  `text_prompt` (name what is to be cut out).
 """

@@ -246,7 +246,7 @@ def _mask(mask: Any, size: int) -> Tensor:
         )
     if logits.shape != (size, size):
         raise ValueError(
-            f"a mask prompt should have the shape ({size}, {size}), as the `logits` of an earlier answer; got "
+            f"a mask prompt should have the shape ({size}, {size}), as an earlier answer's `logits`; got "
             f"{tuple(logits.shape)}"
         )
     wrong = int((~logits.isfinite()).sum())

@@ -84,5 +84,5 @@ def thin(
     xx, xy, yy = (gaussian_filter(strength, sigma, order=order) for order in ((0, 2), (1, 1), (2, 0)))
     across = np.arctan2(2 * xy, xx - yy) / 2 + np.pi / 2
     here, step = np.indices(strength.shape), np.stack([np.sin(across), np.cos(across)])
-    sides = [map_coordinates(strength, here + way * step, order=1, mode="constant") for way in (-1, 1)]
+    sides = [map_coordinates(strength, here + way * step, order=1, mode="nearest") for way in (-1, 1)]
     return np.where(strength >= np.maximum(*sides), strength, 0)

@@ -15,6 +15,7 @@ Read in this order:
 - masks: `clicks` (an annotator who clicks on what is wrong), `sam_models`, `sam_training`, `sam_scores`,
   `sam_results`; everything in a picture: `point_grid` (ask everywhere), `stability` and `nms` (keep what is
   steady and new), `automatic_masks`, `rle` (store them); `data_engine` (a model that helps to label) with its
-  `annotator`; what others ask of it: `predictor` (any picture, any prompt), `click_figure`, `edges`,
-  `text_prompt` (with a CLIP).
+  `annotator`;
+- masks for everyone: `predictor` (pictures of any size), `click_figure` (click at them), `edges`,
+  `text_prompt` (name what is to be cut out).
 """

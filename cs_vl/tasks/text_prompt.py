@@ -1,7 +1,6 @@
-"""Masks by text: SAM finds everything, and CLIP, which has the words, says what fits them."""
+"""A word as a prompt: SAM finds everything, CLIP says which piece the word fits."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -10,44 +9,73 @@ from torch import Tensor
 
 from cs_vl.data.bpe import Tokenizer
 from cs_vl.data.emoji_captions import TEMPLATES
+from cs_vl.data.scenes import tight_boxes
 from cs_vl.models.clip import CLIP
-from cs_vl.tasks.clicks import mask_boxes
-from cs_vl.tasks.emoji_clip import IMAGE_SIZE
-from cs_vl.tasks.zero_shot import encode_images, encode_texts, prompt_ensemble
-
-MARGIN = 0.1  # around what is cut out, of its larger side
+from cs_vl.tasks.emoji_clip import IMAGE_SIZE, name_embeddings
+from cs_vl.tasks.zero_shot import encode_images
 
 
 def text_prompt(
     clip: CLIP,
     tokenizer: Tokenizer,
     image: Float[Tensor, "3 height width"],
-    masks: Bool[Tensor, "m height width"],
+    masks: Bool[Tensor, "masks height width"],
     texts: Sequence[str],
-) -> Float[Tensor, "m texts"]:
-    """How well what each mask cuts out fits each text: cosines, by CLIP with an ensemble of prompts.
+    *,
+    templates: Sequence[str] = TEMPLATES,
+    size: int = IMAGE_SIZE,
+    margin: float = 0.05,
+) -> Float[Tensor, "masks texts"]:
+    """How well each text fits what each mask cuts out: cosines.
 
-    This chains two finished models.  The paper's own text prompt (Kirillov et al. 2023, sec. 7.5) is another
-    one: there SAM was trained with CLIP's embedding of what is in the mask as a prompt.
+    This is chaining: two models that were never trained together.  SAM's own text prompts (Kirillov et al.
+    2023, sec. 7.5 and app. D.5) are another thing: there SAM is trained with CLIP's embeddings of the pieces
+    as prompts, and is then given those of texts in their place.
 
     Args:
         image: in [0, 1].
-        masks: in the image, one at least, none empty.
-        texts: nouns with their articles, "a cat", as in CLIP's training.
+        masks: of the image, none empty; `automatic_masks` finds some.
+        texts: names of things, with or without their article; each goes into the templates.
+        templates: as in `prompt_ensemble`, those of the captions that CLIP has learned from.
+        size, margin: as in `cut_out`; the size is CLIP's.
+
+    Raises:
+        ValueError: there is no mask or no text, or a mask is empty or of another size than the image.
     """
-    crops = torch.stack([cut_out(image, mask) for mask in masks])
-    classes = prompt_ensemble(partial(encode_texts, clip, tokenizer), texts, TEMPLATES)
-    return encode_images(clip, crops) @ classes.T
+    if isinstance(texts, str) or not texts:
+        raise ValueError(f"texts should be a list of one text or more; got {texts!r}")
+    if len(masks) == 0:
+        raise ValueError("there are 0 masks to choose from: give one at least, for instance with lower bars")
+    pieces = [cut_out(image, mask, size, margin=margin) for mask in masks]
+    return encode_images(clip, torch.stack(pieces)) @ name_embeddings(clip, tokenizer, texts, templates).T
 
 
 def cut_out(
-    image: Float[Tensor, "3 height width"], mask: Bool[Tensor, "height width"], size: int = IMAGE_SIZE
+    image: Float[Tensor, "3 height width"],
+    mask: Bool[Tensor, "height width"],
+    size: int,
+    *,
+    margin: float = 0.05,
 ) -> Float[Tensor, "3 size size"]:
-    """What a mask shows, on white, in the middle of a square."""
-    x0, y0, x1, y1 = mask_boxes(mask).tolist()
-    white = torch.where(mask, image, 1.0)[:, y0 : y1 + 1, x0 : x1 + 1]
-    height, width = white.shape[-2:]
-    side = max(height, width) + 2 * round(MARGIN * max(height, width))
-    left, top = (side - width) // 2, (side - height) // 2
-    square = F.pad(white, (left, side - width - left, top, side - height - top), value=1.0)
-    return F.interpolate(square[None], (size, size), mode="bilinear", align_corners=False, antialias=True)[0]
+    """A mask's thing alone, in the middle of a white square.
+
+    Args:
+        size: of the square that comes out, in pixels.
+        margin: white on each side of the thing, as a share of its longer side.
+
+    Raises:
+        ValueError: the mask is empty, or of another size than the image.
+    """
+    if mask.shape != image.shape[-2:]:
+        raise ValueError(
+            f"a mask should be as large as its image, {tuple(image.shape[-2:])}; got {tuple(mask.shape)}"
+        )
+    if not mask.any():
+        raise ValueError(f"a mask should have one pixel at least; got none of {mask.numel()}")
+    x0, y0, x1, y1 = tight_boxes(mask).tolist()
+    height, width = y1 - y0, x1 - x0
+    side = round((1 + 2 * margin) * max(height, width))
+    top, left = (side - height) // 2, (side - width) // 2
+    square = image.new_ones(3, side, side)
+    square[:, top : top + height, left : left + width] = torch.where(mask, image, 1.0)[:, y0:y1, x0:x1]
+    return F.interpolate(square[None], (size, size), mode="bilinear", antialias=True)[0]

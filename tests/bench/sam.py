@@ -9,7 +9,11 @@ from cs_vl.convert import sam_from_hf
 from cs_vl.tasks.automatic_masks import automatic_masks
 from cs_vl.tasks.sam_models import load_scene_sam
 
-PROMPTS, GRID, DIM = 64, 32, 256  # the decoder has SAM's own sizes; a quarter of its 64 x 64 places, in a quarter of the time
+PROMPTS, GRID, DIM = (
+    64,
+    32,
+    256,
+)  # the decoder has SAM's own sizes; a quarter of its 64 x 64 places, in a quarter of the time
 
 
 def config() -> SamConfig:

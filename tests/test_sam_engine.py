@@ -1,29 +1,20 @@
-"""What is built around a SAM: masks by text, edges, a figure that listens, and an annotator of the data engine."""
+"""The annotator of the data engine, and what is stored of SAM's training."""
 
 from typing import Any
 
-import matplotlib as mpl
 import pytest
 import torch
-from matplotlib import pyplot as plt
-from matplotlib.backend_bases import MouseButton, MouseEvent
 from torch import Tensor, nn
 
-from cs_vl.data.captions import a
-from cs_vl.data.emoji_captions import load_tokenizer
 from cs_vl.data.part_scenes import LEVELS, PartScenes, make_part_scenes
 from cs_vl.losses.mask_iou import mask_iou
 from cs_vl.models.sam import SAM, SAMOutput
 from cs_vl.tasks.annotator import Annotator, as_scenes, nesting
 from cs_vl.tasks.automatic_masks import automatic_masks
-from cs_vl.tasks.click_figure import Clicker, click_figure, listening_figure, middle
 from cs_vl.tasks.data_engine import STAGES
-from cs_vl.tasks.edges import edges
 from cs_vl.tasks.sam_models import EVERYTHING, load_scene_sam
 from cs_vl.tasks.sam_results import stored_sam
 from cs_vl.tasks.sam_scores import click_scores, everything_scores
-from cs_vl.tasks.stored import load_emoji_clip
-from cs_vl.tasks.text_prompt import cut_out, text_prompt
 
 
 @pytest.fixture(scope="module")
@@ -71,109 +62,6 @@ class Knows(nn.Module):
         return SAMOutput(
             logits, torch.tensor([0.3, 0.9, 0.1] if multimask else [0.9]).expand(*logits.shape[:3])
         )
-
-
-# ---- Text
-
-
-def test_a_cut_out_is_on_white_in_the_middle_of_a_square():
-    image = torch.rand(3, 64, 64) / 2
-    crop = cut_out(image, square(10, 20, 50, 30), size=48)  # 40 wide, 10 high; with the margin 48
-    assert crop.shape == (3, 48, 48)
-    assert torch.allclose(crop[:, 19:29, 4:44], image[:, 20:30, 10:50], atol=1e-5)
-    assert float(crop[:, :18].min()) == float(crop[:, :, :3].min()) == 1
-
-
-def test_a_named_thing_is_found_among_the_true_masks(scenes):
-    clip, tokenizer = load_emoji_clip(), load_tokenizer()
-    hits = asked = 0
-    for image, masks, level, names in zip(
-        scenes.images, scenes.masks, scenes.level, scenes.names, strict=True
-    ):
-        if len(set(names)) < 2:
-            continue
-        wholes = masks[level == 0]
-        similar = text_prompt(clip, tokenizer, image, wholes, [a(name) for name in names])
-        assert similar.shape == (len(wholes), len(names)) and (similar.abs() <= 1.001).all()
-        hits += int((similar.argmax(dim=0) == torch.arange(len(names))).sum())
-        asked += len(names)
-    assert hits / asked > 0.65  # of two to four things: chance is a third
-
-
-# ---- Edges
-
-
-def test_edges_lie_along_the_outlines_of_masks(scenes):
-    found = edges(Knows(scenes), scenes.images[0], points=8)  # type: ignore[arg-type]
-    assert found.shape == (64, 64) and float(found.min()) == 0 and float(found.max()) == 1
-    every = scenes.masks[0].float()
-    # A pixel is near an outline where a mask has another value close by.
-    near = (
-        nn.functional.max_pool2d(every[:, None], 5, 1, 2)
-        - -nn.functional.max_pool2d(-every[:, None], 5, 1, 2)
-    ).amax(dim=0)[0] > 0
-    assert not found[~near].any() and (found[near] > 0).float().mean() > 0.15
-
-
-def test_where_nothing_is_sure_enough_there_are_no_edges(scenes):
-    found = edges(Knows(scenes), scenes.images[0], points=4, min_iou=2.0)  # type: ignore[arg-type]
-    assert found.shape == (64, 64) and not found.any()
-
-
-# ---- The figure that listens
-
-
-def press(figure: Any, ax: Any, x: float, y: float, button: MouseButton) -> None:
-    at = ax.transData.transform((x, y))
-    figure.canvas.callbacks.process(
-        "button_press_event", MouseEvent("button_press_event", figure.canvas, *at, button)
-    )
-
-
-def test_clicks_on_the_figure_reach_the_model_and_can_be_forgotten(sam, scenes):
-    clicker = Clicker(sam, scenes.images[0])
-    figure = listening_figure(clicker)
-    figure.canvas.draw()
-    picture, *others = figure.axes[:4]
-    press(figure, picture, 20.2, 30.7, MouseButton.LEFT)
-    assert clicker.labels == [1] and clicker.points[0] == pytest.approx((20.2, 30.7), abs=0.01)
-    assert clicker.answer is not None and len(clicker.answer.masks) == 3
-    press(figure, picture, 40, 10, MouseButton.RIGHT)
-    assert clicker.labels == [1, 0] and len(clicker.answer.masks) == 1
-    press(figure, others[0], 5, 5, MouseButton.LEFT)  # beside the picture
-    assert clicker.labels == [1, 0]
-    clicker.start_again()
-    assert clicker.answer is None and not clicker.points
-    plt.close(figure)
-
-
-def test_a_click_goes_on_from_the_surest_answer(sam, scenes):
-    clicker = Clicker(sam, scenes.images[0])
-    first = clicker.click(20, 30, 1)
-    second = clicker.click(10, 10, 0)
-    expected = clicker.predictor.predict(
-        [(20, 30), (10, 10)], [1, 0], mask=first.logits[int(first.iou.argmax())], multimask=False
-    )
-    assert torch.equal(second.logits, expected.logits)
-
-
-def test_where_nobody_listens_the_figure_shows_clicks_made_beforehand(sam, scenes):
-    assert mpl.get_backend().lower() == "agg"
-    figure = click_figure(sam, scenes.images[0])
-    assert len(figure.axes) in (4, 6)  # one click and three answers; perhaps a second click and one answer
-    assert [ax.get_xlabel() for ax in figure.axes[1:4]] == [
-        f"says {iou:.2f}" for iou in _first_answer(sam, scenes.images[0])
-    ]
-    plt.close(figure)
-    flat = click_figure(sam, torch.full((3, 64, 64), 0.5))  # nothing stands out
-    assert len(flat.axes) >= 4
-    plt.close(flat)
-
-
-def _first_answer(sam: SAM, image: Tensor) -> Tensor:
-    clicker = Clicker(sam, image)
-    ground = image.flatten(1).median(dim=1).values[:, None, None]
-    return clicker.click(*middle((image - ground).abs().sum(dim=0) > 0.25), 1).iou
 
 
 # ---- The annotator

@@ -42,10 +42,10 @@ grade: $(READY)  ## grade the sample class and print the reports' paths
 	for a in $(CLASS); do echo "Report of $$a: $(CURDIR)/results/$$a/index.html"; done
 
 test: $(READY)  ## the fast tests (under 10 minutes on two cores)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: $(READY)  ## all tests, the slow ones too
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lab: $(READY)  ## open the student editions in work/
 	@$(BIN)/cs-vl lab

@@ -235,8 +235,10 @@ def test_the_whole_matrix_is_over_the_memory_cap_though_its_numbers_are_right(gr
 
 @pytest.mark.parametrize(
     ("assignment", "student", "exercise", "mistake"),
-    [(A4, "goran", "GatedCrossAttention", "NoTanh"), (A5, "hana", "best_of_masks_loss", "mean_of_all")],
-    ids=lambda x: x.name if isinstance(x, Assignment) else "",
+    [
+        pytest.param(A4, "goran", "GatedCrossAttention", "NoTanh", id=A4.name, marks=pytest.mark.slow),
+        pytest.param(A5, "hana", "best_of_masks_loss", "mean_of_all", id=A5.name),
+    ],
 )
 def test_a_small_class_has_the_expected_scores_and_the_misconception_is_named(
     assignment, student, exercise, mistake, request

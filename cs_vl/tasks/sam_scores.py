@@ -23,8 +23,8 @@ def centre_points(
     So SAM is evaluated (Kirillov et al. 2023, app. D.1): without chance.
     """
     wrong = predicted ^ targets
-    faultless = ~wrong.flatten(1).any(dim=1)
-    wrong = torch.where(faultless[:, None, None], targets, wrong)
+    has_fault = wrong.any(dim=(1, 2), keepdim=True)
+    wrong = torch.where(has_fault, wrong, targets)
     points = []
     for mask in wrong.cpu().numpy():
         depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]  # beyond the image nothing is wrong

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from autograder.known import alternative, mistake
+from cs_vl.losses.mask_iou import mask_iou
 
 CLICKS, STABLE, NMS, GRID = "sample_error_points", "stability_score", "nms", "point_grid"
 
@@ -383,8 +384,6 @@ def by_einsum_with_epsilon(logits, threshold=0.0, offset=1.0):
 
 @alternative(STABLE)
 def with_mask_iou(logits, threshold=0.0, offset=1.0):
-    from cs_vl.losses.mask_iou import mask_iou
-
     low = logits > threshold - offset
     return mask_iou(logits > threshold + offset, low) * low.flatten(-2).any(dim=-1)
 

@@ -28,7 +28,9 @@ from cs_vl.checks.visible import VISIBLE_SEED, judge_here
 from cs_vl.checks.worker import Worker
 
 EVERY = [(a, e) for a in map(load_assignment, ASSIGNMENTS) for e in a.exercises]
-every_assignment = pytest.mark.parametrize("assignment", map(load_assignment, ASSIGNMENTS), ids=ASSIGNMENTS)
+every_assignment = pytest.mark.parametrize(
+    "assignment", [*map(load_assignment, ASSIGNMENTS)], ids=ASSIGNMENTS
+)
 SITE = [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")]
 
 BROKEN_FUNCTION = """\

@@ -248,9 +248,9 @@ def test_cs_vl_check_with_the_answers(python, unpacked, assignment):
 
 
 def test_an_earlier_edition_is_noticed(python, unpacked, assignment):
-    """With the wheel of an assignment installed, the notebooks of later ones say what to do."""
+    """With the wheel of an assignment installed, the notebook of the next one says what to do."""
     index = ASSIGNMENTS.index(assignment.name)
-    for later in ASSIGNMENTS[index + 1 :]:
+    for later in ASSIGNMENTS[index + 1 : index + 2]:
         shutil.copyfile(student_path(later), unpacked / f"{later}.ipynb")
         done = run(python, "-m", "cs_vl.cli", "check", f"{later}.ipynb", cwd=unpacked)
         assert (
@@ -305,7 +305,7 @@ def install(line):
 shell.register_magic_function(install, magic_name="pip")
 """
     state = "import cs_vl, cs_vl.exercise as e; print(cs_vl.__version__, e.EDITION_OF, len(e.EDITION))"
-    for name in [*ASSIGNMENTS, ASSIGNMENTS[0]]:
+    for name in (ASSIGNMENTS[0], ASSIGNMENTS[-1], ASSIGNMENTS[0]):
         with zipfile.ZipFile(archive_of(load_assignment(name))) as file:
             file.extractall(tmp_path)
         folder = tmp_path / name
@@ -552,6 +552,7 @@ def test_idioms_of_the_given_parts_are_no_secret_but_longer_statements_are(archi
     assert {leak.statement for a in every for leak in find_leaks(archive_of(a), a)} == listed
 
 
+@pytest.mark.slow
 def test_what_is_given_does_not_depend_on_what_was_built(monkeypatch):
     """A build that leaves answers in must not make them look given."""
     import autograder.build.edition as editions

@@ -5,6 +5,7 @@ import torch
 
 from cs_vl.data.emoji import load_emoji
 from cs_vl.data.emoji_captions import CaptionTable, load_tokenizer
+from cs_vl.data.part_scenes import make_part_scenes
 from cs_vl.losses.info_nce import info_nce
 from cs_vl.losses.siglip import siglip_loss
 from cs_vl.losses.siglip_chunked import siglip_chunked
@@ -24,6 +25,8 @@ from cs_vl.tasks.emoji_clip import (
     training_pictures,
 )
 from cs_vl.tasks.knn import knn_classify
+from cs_vl.tasks.sam_models import make_scene_sam
+from cs_vl.tasks.sam_training import draw_targets, sam_loss
 from cs_vl.train import device_name, fit, pick_device, to_device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
@@ -147,3 +150,20 @@ def test_a_vit_and_a_probe():
     torch.testing.assert_close(
         near.cpu(), knn_classify(features, labels, features, 3, 3, 0.1), rtol=1e-4, atol=0.0
     )
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_sam_is_asked_the_same_and_learns_the_same(seed):
+    scenes, losses = make_part_scenes(3, seed=1), []
+    for device in ("cpu", "cuda"):
+        batch = draw_targets(scenes.to(device), torch.arange(3), 4, torch.Generator().manual_seed(seed))
+        assert batch.masks.device.type == batch.images.device.type == device
+        torch.manual_seed(0)
+        model = make_scene_sam().to(device)
+        loss, _ = sam_loss(model, batch, points=0)
+        loss.backward()
+        norm = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
+        losses.append((batch.first.cpu(), batch.masks.cpu(), loss.detach().cpu(), norm.cpu()))
+    (first, masks, *on_cpu), (gpu_first, gpu_masks, *on_gpu) = losses
+    assert torch.equal(first, gpu_first) and torch.equal(masks, gpu_masks)
+    torch.testing.assert_close(on_gpu, on_cpu, atol=1e-4, rtol=1e-3)

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cs_vl.exercise import exercise
-from cs_vl.nn.attention import scaled_dot_product_attention
 from cs_vl.nn.mlp import MLP
 
 
@@ -41,8 +42,11 @@ class NarrowAttention(nn.Module):
             proj(x).unflatten(-1, (self.heads, -1)).transpose(-2, -3)  # (*batch, heads, tokens, head_dim)
             for proj, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
         )
-        heads, _ = scaled_dot_product_attention(q, k, v)
-        return self.out_proj(heads.transpose(-2, -3).flatten(-2))
+        batch = torch.broadcast_shapes(q.shape[:-3], k.shape[:-3])
+        # torch's own attention wants one batch dimension, the same for all; it never stores the scores.
+        q, k, v = (x.expand(*batch, -1, -1, -1).reshape(-1, *x.shape[-3:]) for x in (q, k, v))
+        heads = F.scaled_dot_product_attention(q, k, v).transpose(-2, -3).flatten(-2)
+        return self.out_proj(heads.reshape(*batch, *heads.shape[1:]))
 
 
 @exercise

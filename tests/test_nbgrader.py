@@ -18,7 +18,7 @@ from autograder.grade import Grader, Result
 from autograder.gradebook import Course, write_gradebook
 from autograder.reader import Found
 from cs_vl.checks.spec import Assignment, load_assignment
-from tests.assignments import FIRST_AND_LAST
+from tests.assignments import FIRST
 
 SECRET = 4711
 SLIPS = {
@@ -62,7 +62,7 @@ def nbgrader(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=500)
 
 
-@pytest.fixture(scope="module", params=FIRST_AND_LAST)
+@pytest.fixture(scope="module", params=FIRST)
 def assignment(request) -> Assignment:
     return load_assignment(request.param)
 

@@ -118,7 +118,7 @@ class Assignment:
         )
 
 
-ASSIGNMENTS = ("a1_transformer", "a2_clip", "a4_vlm")  # in the order of the course
+ASSIGNMENTS = ("a1_transformer", "a2_clip", "a4_vlm", "a5_sam")  # in the order of the course
 
 
 @cache

@@ -242,7 +242,8 @@ def mask_case(batch=(IMAGES, PROMPTS), grid=(2, 3), there=True):
     """Logits as a decoder gives them, of a grid that is no square; or no mask."""
 
     def case(rng):
-        arguments = {"dim": 7, "channels": (3, 5)}
+        # Of fewer channels some are nearly alike by chance, and their norm blows up the error of float32.
+        arguments = {"dim": 7, "channels": (6, 9)}
         masks = 0.5 + 3 * normal(rng, *batch, 4 * grid[0], 4 * grid[1])
         return {
             "init": arguments,

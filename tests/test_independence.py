@@ -267,7 +267,6 @@ def test_validate_says_it_too(students):
     program = typed_in(A2, {"info_nce": broken(A2["info_nce"])})
     program += f"""
 from cs_vl.checks import check
-from tests.assignments import FIRST_AND_LAST
 try:
     check({STEP.name!r})
 except AssertionError as error:

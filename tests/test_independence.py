@@ -29,6 +29,10 @@ from cs_vl.checks.worker import Worker
 from tests.assignments import FIRST_AND_LAST
 
 EVERY = [(a, e) for a in map(load_assignment, ASSIGNMENTS) for e in a.exercises]
+# Each takes some seconds: `make test` breaks every fourth exercise, `make test-all` all.
+BROKEN_IN_TURN = [
+    pytest.param(a, e, id=e.name, marks=pytest.mark.slow if i % 4 else ()) for i, (a, e) in enumerate(EVERY)
+]
 
 
 @pytest.fixture(params=FIRST_AND_LAST)
@@ -108,7 +112,7 @@ def test_all_answers_together_earn_all_points(judged, assignment: Assignment):
     assert {n: (v.points, v.sentence) for n, v in verdicts.items() if not v.passed} == {}
 
 
-@pytest.mark.parametrize(("assignment", "exercise"), EVERY, ids=[e.name for _, e in EVERY])
+@pytest.mark.parametrize(("assignment", "exercise"), BROKEN_IN_TURN)
 def test_a_broken_exercise_costs_no_other_points(judged, assignment: Assignment, exercise: Exercise):
     verdicts = judged(assignment, exercise)
     mine = verdicts.pop(exercise.name)

@@ -1,6 +1,7 @@
 """Everything in an image: the parts against Meta's code, the whole with a model whose masks are known."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from cs_vl.tasks.nms import nms
 from cs_vl.tasks.point_grid import point_grid
 from cs_vl.tasks.rle import rle_to_mask
 from cs_vl.tasks.stability import stability_score
+from tests.pictures import rectangle
 
 some = settings(max_examples=80, deadline=None)
 SIZE = 32
@@ -103,10 +105,7 @@ def test_what_is_kept_is_apart_and_what_is_gone_is_near_something_kept(found):
 # --- a model that knows -----------------------------------------------------------------------------------
 
 
-def region(x0, y0, x1, y1):
-    mask = torch.zeros(SIZE, SIZE, dtype=torch.bool)
-    mask[y0:y1, x0:x1] = True
-    return mask
+region = partial(rectangle, size=SIZE)
 
 
 class Knowing(torch.nn.Module):

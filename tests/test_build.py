@@ -695,8 +695,10 @@ def test_the_stored_references_are_small(assignment):
     """They are in the repository and in every zip: a case should show a mistake, not weigh."""
     path = visible.reference_path(assignment.name)
     stored = [path.with_suffix(end).read_bytes() for end in (".json", ".safetensors")]
-    # Words and numbers are large here and small in a zip.
-    assert sum(len(zlib.compress(part)) for part in stored) < 2.5 * 2**20
+    if assignment.name in ("a4_vlm", "a5_sam"):  # long lists in words: large here, small in a zip
+        assert sum(len(zlib.compress(part)) for part in stored) < 2.5 * 2**20
+    else:
+        assert sum(map(len, stored)) < 3 * 2**20
 
 
 def edited(path: Path, change) -> None:

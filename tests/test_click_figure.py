@@ -3,6 +3,7 @@
 import gc
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import matplotlib
@@ -27,15 +28,13 @@ from cs_vl.tasks.click_figure import (
     surest_masks,
 )
 from cs_vl.tasks.sam_models import make_scene_sam
+from tests.pictures import rectangle
 
 SIZE = 32
 IMAGE = torch.rand(3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
 
-def region(x0, y0, x1, y1):
-    mask = torch.zeros(SIZE, SIZE, dtype=torch.bool)
-    mask[y0:y1, x0:x1] = True
-    return mask
+region = partial(rectangle, size=SIZE)
 
 
 WHOLE, PART, OTHER = region(2, 3, 18, 21), region(4, 5, 9, 11), region(22, 20, 30, 30)

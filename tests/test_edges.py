@@ -1,5 +1,7 @@
 """Edges without any training: with a model whose masks are known, and with one that knows nothing."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,15 +9,13 @@ import torch
 from cs_vl.models.sam import SAMOutput
 from cs_vl.tasks.edges import edges, thin
 from cs_vl.tasks.sam_models import make_scene_sam
+from tests.pictures import rectangle
 
 SIZE = 32
 IMAGE = torch.rand(3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
 
-def region(x0, y0, x1, y1):
-    mask = torch.zeros(SIZE, SIZE, dtype=torch.bool)
-    mask[y0:y1, x0:x1] = True
-    return mask
+region = partial(rectangle, size=SIZE)
 
 
 class Knowing(torch.nn.Module):

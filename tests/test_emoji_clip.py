@@ -1,8 +1,6 @@
 """The emoji CLIP: its batches, its towers, and how it is scored."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +38,7 @@ from cs_vl.tasks.emoji_clip import (
 )
 from cs_vl.tasks.emoji_levels import LEVELS, level_scores, levels_by_chance
 from cs_vl.train import fit
+from tests.scripts import load_script
 
 ROOT = Path(__file__).parents[1]
 
@@ -210,10 +209,7 @@ def test_a_few_steps_learn(emoji, captions):
 
 @pytest.fixture
 def experiments(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("experiments_run", ROOT / "data/experiments/run.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
+    module = load_script("experiments/run.py", monkeypatch)
     monkeypatch.setattr(module, "HERE", tmp_path)
     return module
 

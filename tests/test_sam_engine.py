@@ -15,6 +15,7 @@ from cs_vl.tasks.data_engine import STAGES
 from cs_vl.tasks.sam_models import EVERYTHING, load_scene_sam
 from cs_vl.tasks.sam_results import stored_sam
 from cs_vl.tasks.sam_scores import click_scores, everything_scores
+from tests.pictures import rectangle
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +26,6 @@ def sam() -> SAM:
 @pytest.fixture(scope="module")
 def scenes() -> PartScenes:
     return make_part_scenes(12, seed=8, split="held_out")
-
-
-def square(x0: int, y0: int, x1: int, y1: int, size: int = 64) -> Tensor:
-    mask = torch.zeros(size, size, dtype=torch.bool)
-    mask[y0:y1, x0:x1] = True
-    return mask
 
 
 class Knows(nn.Module):
@@ -88,7 +83,10 @@ def test_what_stays_bad_is_left_out_after_so_many_clicks(scenes):
 
 def test_masks_lie_in_one_another():
     masks = torch.stack(
-        [square(10, 10, 20, 20), square(0, 0, 40, 40), square(5, 5, 30, 30), square(41, 0, 60, 9)]
+        [
+            rectangle(*box, size=64)
+            for box in ((10, 10, 20, 20), (0, 0, 40, 40), (5, 5, 30, 30), (41, 0, 60, 9))
+        ]
     )
     assert nesting(masks).tolist() == [2, 0, 1, 0]
     assert nesting(torch.cat([masks, masks[:1]])).tolist() == [2, 0, 1, 0, 2]  # one that is there twice

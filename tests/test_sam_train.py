@@ -1,9 +1,7 @@
 """data/sam/train.py: its mix of batches, what it says of labels, and a run from end to end, in small."""
 
-import importlib.util
 import json
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -11,18 +9,13 @@ import torch
 
 from cs_vl.data.part_scenes import make_part_scenes
 from cs_vl.tasks.data_engine import STAGES
-
-SCRIPT = Path(__file__).parents[1] / "data/sam/train.py"
+from tests.scripts import load_script
 
 
 @pytest.fixture
 def script(tmp_path, monkeypatch) -> ModuleType:
     """The script as a module, with everything in small and its files elsewhere."""
-    spec = importlib.util.spec_from_file_location("sam_train", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(__import__("sys").modules, "sam_train", module)  # for its dataclasses
-    spec.loader.exec_module(module)
+    module = load_script("sam/train.py", monkeypatch)
     few = {"n": 2, "seed": 9, "split": "held_out"}
     small = {"HERE": tmp_path, "UNFINISHED": tmp_path / "unfinished", "CHUNK": 4, "ALONG": few, "SCORED": few}
     for name, value in small.items():

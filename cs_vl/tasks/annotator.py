@@ -8,8 +8,8 @@ from torch import Tensor
 
 from cs_vl.data.part_scenes import LEVELS, PartScenes
 from cs_vl.losses.mask_iou import mask_iou
-from cs_vl.models.sam import SAM, to_size
-from cs_vl.tasks.sam_scores import centre_points
+from cs_vl.models.sam import SAM
+from cs_vl.tasks.sam_scores import clicking
 
 SAME = 0.5  # masks with a larger IoU count as the same one
 INSIDE = 0.9  # a mask lies in another one with so much of its area
@@ -47,31 +47,20 @@ class Annotator:
             targets = targets[overlap.amax(dim=1) <= SAME]
         if not len(targets):
             return []
-        device, size = next(model.parameters()).device, targets.shape[-1]
+        device = next(model.parameters()).device
         targets = targets.to(device)
         features = model.encode(self.scenes.images[scene][None].to(device))
-        points = torch.zeros(1, len(targets), 0, 2, device=device)
-        labels = torch.zeros(1, len(targets), 0, dtype=torch.long, device=device)
-        shown, answer = torch.zeros_like(targets), None
-        best, best_iou = shown, torch.zeros(len(targets), device=device)
-        for n in range(self.patience):
-            open_ = best_iou < self.good
-            if not open_.any():
+        steps = clicking(model, features, targets, by_truth=True)
+        best, best_iou = torch.zeros_like(targets), torch.zeros(len(targets), device=device)
+        for _ in range(self.patience):
+            unfinished = best_iou < self.good
+            if not unfinished.any():
                 break
-            self.clicks += int(open_.sum())
-            point, label = centre_points(shown, targets)
-            points = torch.cat([points, point.float()[None, :, None]], dim=2)
-            labels = torch.cat([labels, label[None, :, None]], dim=2)
-            out = model.decode(
-                features, points, labels, masks=answer, multimask=n == 0
-            ).masks  # (1, m, k, ...)
-            several = to_size(out[0], size) > 0
-            iou, which = mask_iou(several, targets[:, None]).max(dim=1)
-            answer = out.take_along_dim(which[None, :, None, None, None], dim=2)[:, :, 0]
-            shown = several.take_along_dim(which[:, None, None, None], dim=1)[:, 0]
-            better = open_ & (iou > best_iou)
-            best = torch.where(better[:, None, None], shown, best)
-            best_iou = torch.where(better, iou, best_iou)
+            self.clicks += int(unfinished.sum())
+            step = next(steps)
+            better = unfinished & (step.chosen > best_iou)
+            best = torch.where(better[:, None, None], step.shown, best)
+            best_iou = torch.where(better, step.chosen, best_iou)
         return list(best[best_iou >= self.enough].cpu())
 
 

@@ -1,7 +1,9 @@
 """How good a SAM's masks are: after one click, after many, and whether it knows."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from cs_vl.data.part_scenes import LEVELS, PartScenes
 from cs_vl.losses.mask_iou import mask_iou
-from cs_vl.models.sam import SAM, most_confident, to_size
+from cs_vl.models.sam import SAM, to_size
 from cs_vl.tasks.automatic_masks import automatic_masks
 
 
@@ -33,6 +35,57 @@ def centre_points(
     where = torch.tensor(points, device=targets.device)
     labels = targets[torch.arange(len(targets), device=targets.device), where[:, 1], where[:, 0]].long()
     return where, labels
+
+
+class Clicked(NamedTuple):
+    """What m masks came to after n clicks each.
+
+    points, labels: of all clicks so far.
+    shown: the masks that were chosen.
+    iou: the true IoU of each of the k masks that the last click gave; chosen: that of the chosen ones.
+    said: the IoU that the model predicts for each of them.
+    """
+
+    points: Float[Tensor, "1 m n 2"]
+    labels: Int[Tensor, "1 m n"]
+    shown: Bool[Tensor, "m height width"]
+    iou: Float[Tensor, "m k"]
+    chosen: Float[Tensor, " m"]
+    said: Float[Tensor, "m k"]
+
+
+@torch.no_grad()
+def clicking(
+    model: SAM,
+    features: Float[Tensor, "1 dim grid grid"],
+    targets: Bool[Tensor, "m height width"],
+    *,
+    multimask: bool = True,
+    by_truth: bool = False,
+) -> Iterator[Clicked]:
+    """Click at each target in the middle of what is wrong, again and again: without an end.
+
+    After the first click there is one answer a prompt, with the last one as a mask prompt.
+
+    Args:
+        multimask: whether the first click asks for several masks.
+        by_truth: of several masks the best one is chosen, else the one that the model is surest of.
+    """
+    shown, answer = torch.zeros_like(targets), None
+    points = torch.zeros(1, len(targets), 0, 2, device=targets.device)
+    labels = torch.zeros(1, len(targets), 0, dtype=torch.long, device=targets.device)
+    while True:
+        point, label = centre_points(shown, targets)
+        points = torch.cat([points, point.float()[None, :, None]], dim=2)
+        labels = torch.cat([labels, label[None, :, None]], dim=2)
+        several = multimask and answer is None
+        out = model.decode(features, points, labels, masks=answer, multimask=several)
+        masks = to_size(out.masks[0], targets.shape[-1]) > 0  # (m, k, height, width)
+        iou, said = mask_iou(masks, targets[:, None]), out.iou[0]
+        which = (iou if by_truth else said).argmax(dim=1)[:, None]
+        answer = out.masks.take_along_dim(which[None, :, :, None, None], dim=2)[:, :, 0]
+        shown = masks.take_along_dim(which[:, :, None, None], dim=1)[:, 0]
+        yield Clicked(points, labels, shown, iou, iou.take_along_dim(which, dim=1)[:, 0], said)
 
 
 @dataclass(frozen=True)
@@ -73,33 +126,18 @@ def click_scores(
         multimask: whether the first click asks for several masks.
         at_once: prompts of an image at a time.
     """
-    device, size = next(model.parameters()).device, scenes.images.shape[-1]
+    device = next(model.parameters()).device
     level, best, chosen, confidence = [], [], [], []
     for i in range(len(scenes)):
         features = model.encode(scenes.images[i : i + 1].to(device))
         for targets, levels in zip(
             scenes.masks[i].split(at_once), scenes.level[i].split(at_once), strict=True
         ):
-            targets = targets.to(device)
-            shown, answer = torch.zeros_like(targets), None
-            points = torch.zeros(1, len(targets), 0, 2, device=device)
-            labels = torch.zeros(1, len(targets), 0, dtype=torch.long, device=device)
-            ious, sure = [], []
-            for n in range(clicks):
-                point, label = centre_points(shown, targets)
-                points = torch.cat([points, point.float()[None, :, None]], dim=2)
-                labels = torch.cat([labels, label[None, :, None]], dim=2)
-                out = model.decode(features, points, labels, masks=answer, multimask=multimask and n == 0)
-                if n == 0:
-                    all_masks = to_size(out.masks, size)[0] > 0  # (m, k, height, width)
-                    best.append(mask_iou(all_masks, targets[:, None]).amax(dim=1))
-                answer = most_confident(out)
-                shown = to_size(answer, size)[0] > 0
-                ious.append(mask_iou(shown, targets))
-                sure.append(out.iou[0].amax(dim=1))
+            steps = list(islice(clicking(model, features, targets.to(device), multimask=multimask), clicks))
             level.append(levels)
-            chosen.append(torch.stack(ious, dim=1))
-            confidence.append(torch.stack(sure, dim=1))
+            best.append(steps[0].iou.amax(dim=1))
+            chosen.append(torch.stack([step.chosen for step in steps], dim=1))
+            confidence.append(torch.stack([step.said.amax(dim=1) for step in steps], dim=1))
     return ClickScores(*(torch.cat(parts).cpu() for parts in (level, best, chosen, confidence)))
 
 

@@ -1,7 +1,8 @@
 """Training: one loop for all models.
 
 Read in this order: `schedule` (the learning rate), `loop` (`fit`), `checkpoint`, `device`, `history`; and
-`clip_step`, a step of CLIP's training written out.
+`clip_step`, a step of CLIP's training written out; `runs`, what the scripts in `data/` share that train the
+committed models.
 """
 
 from cs_vl.train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint

@@ -9,8 +9,6 @@ Killed, it goes on from its unfinished state when it is called again.  The weigh
 `emoji_clip.safetensors`.
 """
 
-import argparse
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -18,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from cs_vl.data.emoji import Emoji, EmojiSet, Split, load_emoji
@@ -39,6 +36,15 @@ from cs_vl.tasks.emoji_clip import (
 from cs_vl.tasks.lit import LinearHeads, feature_batches, lit_answers
 from cs_vl.tasks.stored import score_table
 from cs_vl.train import device_name, fit, pick_device
+from cs_vl.train.runs import (
+    result_path,
+    rounded,
+    runs_parser,
+    save_half,
+    still_to_train,
+    stored_results,
+    write_json,
+)
 
 HERE = Path(__file__).parent
 
@@ -172,7 +178,6 @@ def train(name: str, seed: int) -> None:
     )
     with torch.no_grad():
         final = evaluate(model, every=1)
-    (HERE / "results").mkdir(exist_ok=True)
     result = {
         "run": name,
         "seed": seed,
@@ -180,25 +185,20 @@ def train(name: str, seed: int) -> None:
         "device": device_name(pick_device()),
         "seconds": round(history.seconds),
         "images": run.steps * run.batch_size,
-        "final": {key: round(value, 4) for key, value in final.items()},
+        "final": rounded(final),
         "at": history.evaluated_at,  # steps; seen concepts: every fourth of them
-        "scores": {key: [round(v, 4) for v in values] for key, values in history.evaluations.items()},
-        "loss": round(sum(history.losses[-20:]) / 20, 4),
+        "scores": rounded(history.evaluations),
+        "loss": rounded(sum(history.losses[-20:]) / 20),
     }
-    (HERE / "results" / f"{name}-{seed}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_json(result, result_path(HERE, name, seed))
     if name == "vit" and seed == 0:
-        weights = {key: value.half().contiguous() for key, value in model.cpu().state_dict().items()}
-        save_file(weights, HERE / "emoji_clip.safetensors")
+        save_half(model, HERE / "emoji_clip.safetensors")
 
 
 def shuffle(captions: CaptionTable, emoji: Emoji) -> Callable:
     """The captions of other concepts, the same ones each time: a world whose texts say nothing true."""
     other = torch.randperm(len(emoji), generator=torch.Generator().manual_seed(0))
     return lambda concept, style, generator: captions(other[concept], style, generator)
-
-
-def stored(name: str) -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted((HERE / "results").glob(f"{name}-[0-9].json"))]
 
 
 COLUMNS = {
@@ -220,7 +220,7 @@ def table() -> str:
     """All stored results; see `score_table`."""
     rows = []
     for name in RUNS:
-        results = stored(name)
+        results = stored_results(HERE, name)
         if results:
             minutes = sum(result["seconds"] for result in results) / len(results) / 60
             first = [name, f"{results[0]['images']:,}", f"{minutes:.0f}" if minutes >= 1 else "< 1"]
@@ -229,21 +229,14 @@ def table() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run", nargs="*", choices=RUNS, default=list(RUNS))
-    parser.add_argument("--seeds", nargs="*", type=int)
+    parser = runs_parser(__doc__ or "", RUNS)
     parser.add_argument("--again", action="store_true", help="train what is stored already, too")
-    parser.add_argument("--table", action="store_true", help="print what is stored, and train nothing")
     options = parser.parse_args()
     torch.set_flush_denormal(True)
     torch.set_float32_matmul_precision("high")  # TF32 where a GPU has it
-    for name in [] if options.table else options.run:
-        for seed in RUNS[name].seeds if options.seeds is None else options.seeds:
-            if options.again or not (HERE / "results" / f"{name}-{seed}.json").exists():
-                print(f"{name}, seed {seed}", flush=True)
-                train(name, seed)
+    for name, seed in [] if options.table else still_to_train(HERE, RUNS, options, again=options.again):
+        print(f"{name}, seed {seed}", flush=True)
+        train(name, seed)
     print(table())
 
 

@@ -9,7 +9,6 @@ A run writes `results/<run>-<seed>.json` when it ends.  Killed, it goes on from 
 is called again.  The weights of seed 0 become `<run>.safetensors` here, as float16, and so all are scored.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cs_vl.data.part_scenes import PartScenes, make_part_scenes
@@ -35,6 +34,15 @@ from cs_vl.tasks.sam_scores import click_scores, everything_scores
 from cs_vl.tasks.sam_training import Targets, draw_targets, sam_loss
 from cs_vl.tasks.stored import score_table
 from cs_vl.train import History, device_name, fit, pick_device
+from cs_vl.train.runs import (
+    result_path,
+    rounded,
+    runs_parser,
+    save_half,
+    still_to_train,
+    stored_results,
+    write_json,
+)
 
 HERE = Path(__file__).parent
 UNFINISHED = HERE / "unfinished"
@@ -146,7 +154,7 @@ def train_sam(name: str, run: Run, seed: int, fit: Fit) -> Scores:
     model = make_scene_sam()
     at = {run.steps * i // 8 for i in range(1, 8)}
     history = fit(model, batches(training_scenes()), evaluate=look, evaluate_every=at)
-    save(model, UNFINISHED / f"{name}-{seed}.safetensors")
+    save_half(model, UNFINISHED / f"{name}-{seed}.safetensors")
     return {"along": {"step": history.evaluated_at, **history.evaluations}}
 
 
@@ -208,12 +216,6 @@ def label_scores(scenes: PartScenes, labelled: list[tuple[int, list[Tensor]]], c
 KINDS: dict[str, Callable[[str, Run, int, Fit], dict[str, Any]]] = {"sam": train_sam, "engine": train_engine}
 
 
-def save(model: SAM, path: Path) -> None:
-    """A model's weights as they are committed: float16."""
-    weights = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    save_file({k: v.contiguous().cpu() for k, v in weights.items()}, path)
-
-
 # ---- Running ----
 
 
@@ -239,8 +241,8 @@ def train(name: str, seed: int) -> None:
 
     found = KINDS[run.kind](name, run, seed, fit_part)
     about = {"run": name, "seed": seed, **asdict(run), "device": device_name(pick_device())}
-    about |= {"seconds": round(time.perf_counter() - begun), "loss": losses}
-    write(about | found, UNFINISHED / f"{name}-{seed}.json")
+    about |= {"seconds": round(time.perf_counter() - begun), "loss": rounded(losses)}
+    write_json(about | rounded(found), UNFINISHED / f"{name}-{seed}.json")
     print(f"{name}, seed {seed}: {about['seconds']} s", flush=True)
 
 
@@ -252,12 +254,13 @@ def score(name: str, seed: int) -> None:
         model.load_state_dict(load_file(UNFINISHED / f"{name}-{seed}.safetensors"))
         model.to(pick_device()).eval()
         scenes = make_part_scenes(**SCORED)
-        result["scores"] = click_scores(model, scenes, multimask=multimask).table()
+        scores = click_scores(model, scenes, multimask=multimask).table()
         if multimask:
-            result["scores"] |= everything_scores(model, scenes, **EVERYTHING)
+            scores |= everything_scores(model, scenes, **EVERYTHING)
+        result["scores"] = rounded(scores)
         if seed == 0:
-            save(model, HERE / f"{name}.safetensors")
-    write(result, HERE / "results" / f"{name}-{seed}.json")
+            save_half(model, HERE / f"{name}.safetensors")
+    write_json(result, result_path(HERE, name, seed))
 
 
 def train_and_score(name: str, seed: int) -> None:
@@ -266,28 +269,14 @@ def train_and_score(name: str, seed: int) -> None:
     score(name, seed)
 
 
-def write(result: Scores, path: Path) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(rounded(result), indent=1) + "\n")
-
-
-def rounded(x: Any) -> Any:
-    if isinstance(x, dict):
-        return {k: rounded(v) for k, v in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [rounded(v) for v in x]
-    return round(x, 4) if isinstance(x, float) else x
-
-
-def stored(name: str) -> list[dict[str, Any]]:
-    files = sorted((HERE / "results").glob(f"{name}-[0-9].json"))
-    return [json.loads(file.read_text()) for file in files]
-
-
 def tables() -> str:
     """What is stored, as Markdown: the models by clicks, and the engine by stages."""
-    clicked = [([name], [one["scores"] for one in stored(name)]) for name in RUNS if RUNS[name].kind == "sam"]
-    engine = stored("engine")
+    clicked = [
+        ([name], [one["scores"] for one in stored_results(HERE, name)])
+        for name in RUNS
+        if RUNS[name].kind == "sam"
+    ]
+    engine = stored_results(HERE, "engine")
     stages = [(["before"], [{"after": one["before"]} for one in engine])]
     stages += [([stage], [one["stages"][stage] for one in engine]) for stage in STAGES]
     return "\n\n".join(
@@ -298,23 +287,12 @@ def tables() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run", nargs="*", choices=RUNS, default=list(RUNS))
-    parser.add_argument("--seeds", nargs="*", type=int)
+    parser = runs_parser(__doc__ or "", RUNS)
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
-    parser.add_argument("--table", action="store_true", help="print what is stored, and train nothing")
     options = parser.parse_args()
     if not options.table:
         prepare(max(options.jobs, 1))
-        todo = [
-            (name, seed)
-            for name in options.run
-            for seed in (RUNS[name].seeds if options.seeds is None else options.seeds)
-            if not (HERE / "results" / f"{name}-{seed}.json").exists()
-        ]
-        if todo:
+        if todo := still_to_train(HERE, RUNS, options):
             with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
                 list(pool.map(train_and_score, *zip(*todo, strict=True)))
     print(tables())

@@ -10,8 +10,6 @@ build on it.  Killed, it goes on from its unfinished state when it is called aga
 notebook uses become `<name>.safetensors` here, as float16.
 """
 
-import argparse
-import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cs_vl.data.bpe import END, PAD, Tokenizer
@@ -74,6 +72,16 @@ from cs_vl.tasks.scene_training import (
 )
 from cs_vl.tasks.stored import score_table
 from cs_vl.train import device_name, fit, pick_device
+from cs_vl.train.runs import (
+    result_path,
+    rounded,
+    runs_parser,
+    save_half,
+    save_weights,
+    still_to_train,
+    stored_results,
+    write_json,
+)
 
 HERE = Path(__file__).parent
 UNFINISHED = HERE / "unfinished"
@@ -213,20 +221,15 @@ def remember(tower: ViT, images: Tensor, layer: int | None) -> Tensor:
 Scores = dict[str, Any]
 
 
-def save(weights: dict[str, Tensor], path: Path) -> None:
-    save_file({name: value.contiguous().cpu() for name, value in weights.items()}, path)
-
-
 def keep(name: str, seed: int, model: nn.Module) -> None:
     """The weights that a run leaves for those that build on it."""
-    save(model.state_dict(), UNFINISHED / f"{name}-{seed}.safetensors")
+    save_weights(model.state_dict(), UNFINISHED / f"{name}-{seed}.safetensors")
 
 
 def publish(seed: int, **modules: nn.Module) -> None:
     """The weights of seed 0, as they are committed."""
     for name, module in modules.items() if seed == 0 else ():
-        weights = {k: v.half() if v.is_floating_point() else v for k, v in module.state_dict().items()}
-        save(weights, HERE / f"{name.replace('_', '-')}.safetensors")
+        save_half(module, HERE / f"{name.replace('_', '-')}.safetensors")
 
 
 def train_tower(name: str, run: Run, seed: int, fit: Callable) -> Scores:
@@ -427,27 +430,21 @@ def train(name: str, seed: int) -> None:
         return history
 
     scores = KINDS[run.kind](name, run, seed, fit_part)
-    (HERE / "results").mkdir(exist_ok=True)
     result = {
         "run": name,
         "seed": seed,
         **asdict(run),
         "device": device_name(pick_device()),
         "seconds": round(time.perf_counter() - begun),
-        "loss": {key: round(value, 4) for key, value in losses.items()},
+        "loss": rounded(losses),
         "scores": rounded(scores),
     }
-    (HERE / "results" / f"{name}-{seed}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_json(result, result_path(HERE, name, seed))
     print(f"{name}, seed {seed}: {result['seconds']} s", flush=True)
 
 
-def rounded(x: Any) -> Any:
-    return {k: rounded(v) for k, v in x.items()} if isinstance(x, dict) else round(x, 4)
-
-
 def stored(name: str) -> list[Scores]:
-    files = sorted((HERE / "results").glob(f"{name}-[0-9].json"))
-    return [json.loads(file.read_text())["scores"] for file in files]
+    return [result["scores"] for result in stored_results(HERE, name)]
 
 
 def tables() -> str:
@@ -481,24 +478,15 @@ def tables() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run", nargs="*", choices=RUNS, default=list(RUNS))
-    parser.add_argument("--seeds", nargs="*", type=int)
+    parser = runs_parser(__doc__ or "", RUNS)
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
-    parser.add_argument("--table", action="store_true", help="print what is stored, and train nothing")
     options = parser.parse_args()
     if not options.table:
         prepare(max(options.jobs, 1))
         # What others build on comes first.
         for stage in (("tower", "lm"), ("llava", "flamingo")):
             todo = [
-                (name, seed)
-                for name in options.run
-                if RUNS[name].kind in stage
-                for seed in (RUNS[name].seeds if options.seeds is None else options.seeds)
-                if not (HERE / "results" / f"{name}-{seed}.json").exists()
+                (name, seed) for name, seed in still_to_train(HERE, RUNS, options) if RUNS[name].kind in stage
             ]
             if options.jobs == 1:
                 for name, seed in todo:

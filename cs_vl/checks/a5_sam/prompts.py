@@ -1,5 +1,7 @@
 """Checks of SAM's prompt encoder: the waves of a place, points and boxes as tokens, a mask on the grid."""
 
+from functools import partial
+
 import torch
 
 from cs_vl.checks.a5_sam.inputs import leaves_inputs
@@ -7,8 +9,8 @@ from cs_vl.checks.probes import build, gradients, leaf, normal, parameters
 from cs_vl.checks.spec import Exercise, Stage
 from cs_vl.models.prompt_encoder import MaskEncoder, PointEncoder
 
-RTOL, ATOL = 1e-3, 1e-4
 IMAGES, PROMPTS = 2, 3
+stage = partial(Stage, rtol=1e-3, atol=1e-4)
 AS_BEFORE = "x += y changes a tensor that the caller still holds; x = x + y makes a new one."
 
 
@@ -58,45 +60,37 @@ FOURIER_POSITIONS = Exercise(
     name="fourier_positions",
     module="cs_vl.nn.fourier",
     stages=(
-        Stage(
+        stage(
             name="places in a list",
             points=2.5,
             case=some_places,
             probe=waves,
-            rtol=RTOL,
-            atol=ATOL,
             hint="2 p - 1 goes from -1 to 1. A wave's angle is 2 pi times (2 p - 1) times its column of G; "
             "first the sines of all waves, then the cosines.",
         ),
-        Stage(
+        stage(
             name="places in any batch",
             points=1.5,
             case=places_in_batches,
             probe=waves_of_batches,
-            rtol=RTOL,
-            atol=ATOL,
             hint="*batch may be any number of dimensions, none as well: only the last axis changes.",
         ),
-        Stage(
+        stage(
             name="all inputs are left as they were",
             kind="property",
             points=0.5,
             cases=1,
             case=some_places,
             probe=leaves_inputs(run_waves, ("points", "frequencies")),
-            rtol=RTOL,
-            atol=ATOL,
             hint=AS_BEFORE,
         ),
-        Stage(
+        stage(
             name="gradient",
             kind="gradient",
             points=0.5,
             cases=1,
             case=some_places,
             probe=gradient_of_waves,
-            rtol=RTOL,
-            atol=ATOL,
             hint="Sine and cosine have a gradient: it reaches the points.",
         ),
     ),
@@ -172,11 +166,8 @@ def gradient_of_tokens(cls, inputs):
     return gradients(found["tokens"], **dict(encoder.named_parameters()))
 
 
-def point_stage(name, points, hint, *, kind="value", probe=tokens, case, **options):
-    return Stage(
-        name=name, kind=kind, points=points, case=case, probe=probe, rtol=RTOL, atol=ATOL, hint=hint,
-        **options,
-    )  # fmt: skip
+def point_stage(name, points, hint, *, probe=tokens, **options):
+    return stage(name=name, points=points, hint=hint, probe=probe, **options)
 
 
 POINT_ENCODER = Exercise(
@@ -296,54 +287,44 @@ MASK_ENCODER = Exercise(
     name="MaskEncoder",
     module="cs_vl.models.prompt_encoder",
     stages=(
-        Stage(
+        stage(
             name="masks",
             points=2,
             case=mask_case(),
             probe=features,
-            rtol=RTOL,
-            atol=ATOL,
             hint="Each mask is a picture of one channel: conv1, norm1, activation, conv2, norm2, activation, "
             "conv3.",
         ),
-        Stage(
+        stage(
             name="no mask",
             points=1.25,
             case=no_masks,
             probe=features_of_each,
-            rtol=RTOL,
-            atol=ATOL,
             hint="masks is None: `no_mask` at every place, as (1, 1, dim, h, w).",
         ),
-        Stage(
+        stage(
             name="one image, one prompt, one place",
             points=0.5,
             case=one_of_a_kind,
             probe=features_of_each,
-            rtol=RTOL,
-            atol=ATOL,
             hint="What comes out has images and prompts in front, also where there is one of them.",
         ),
-        Stage(
+        stage(
             name="masks are left as they were",
             kind="property",
             points=0.25,
             cases=1,
             case=mask_case(),
             probe=leaves_inputs(run_masks, ("masks",)),
-            rtol=RTOL,
-            atol=ATOL,
             hint="A method whose name ends in _ changes a tensor that the caller still holds.",
         ),
-        Stage(
+        stage(
             name="gradient",
             kind="gradient",
             points=1,
             cases=1,
             case=mask_case(),
             probe=gradient_of_masks,
-            rtol=RTOL,
-            atol=ATOL,
             needs=("masks", "no mask"),
             hint="Gradients go to the masks, to all convolutions and norms and, without masks, to `no_mask`.",
         ),

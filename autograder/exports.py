@@ -133,7 +133,7 @@ def _canvas(
     Canvas itself exported).
     """
     yield ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", column]
-    total = sum(exercise.points for exercise in assignment.exercises)
+    total = assignment.points
     yield ["    Points Possible", None, None, None, None, total]
     for r in results:
         row = people.get(r.student, {})

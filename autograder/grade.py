@@ -21,7 +21,7 @@ import nbformat
 from autograder.build.edition import build_edition
 from autograder.build.notebooks import grade_id_of, student_path
 from autograder.journal import Journal, grader_version, key_of
-from autograder.reader import Found, printable
+from autograder.reader import NO_NOTEBOOK, Found, printable
 from autograder.references import Drawn, sentences
 from autograder.sandbox import preflight
 from autograder.sandbox.bwrap import site_packages
@@ -106,7 +106,7 @@ class Grader:
     ):
         self.assignment, self.seconds, self.sandbox = assignment, seconds, sandbox
         self.results, self.journal = results, Journal(results)
-        self.out_of = sum(exercise.points for exercise in assignment.exercises)
+        self.out_of = assignment.points
         source = student_path(assignment.name)
         notebook = nbformat.read(source, as_version=4)
         self.setup = [
@@ -117,6 +117,7 @@ class Grader:
         self.blanks = {
             grade_id_of(cell): cell for cell in notebook.cells if grade_id_of(cell).startswith("written-")
         }
+        self.texts = {"", *(cell.source.strip() for cell in notebook.cells if cell.cell_type == "markdown")}
         # What a result depends on beside the submission.
         self.conditions: list[str | bytes] = [
             assignment.name, source.read_bytes(), str(self.journal.secret), str(seconds), grader_version(),
@@ -184,7 +185,9 @@ class Grader:
     def grade(self, found: Found) -> Result:
         """Grade one submission.  Never raises: a fault of ours is a result too, with status "grader error"."""
         start = time.perf_counter()
-        result = Result(found.student, found.name, "no file", out_of=self.out_of)
+        # Something else than a notebook may have been handed in.
+        other = found.path is None and any(NO_NOTEBOOK in note for note in found.notes)
+        result = Result(found.student, found.name, "unreadable" if other else "no file", out_of=self.out_of)
         try:
             if found.path is not None:
                 result.file = printable(found.path.name)
@@ -226,8 +229,12 @@ class Grader:
         result.status = "grader error" if ours else "graded"
 
     def _written(self, grade_id: str, blank: Any, cells: list[Cell]) -> Written:
-        answers = [cell.source.strip() for cell in cells if cell.grade_id == grade_id]
+        places = [i for i, cell in enumerate(cells) if cell.grade_id == grade_id]
+        answers = [cells[i].source.strip() for i in places]
         changed = any(answer and answer != blank.source.strip() for answer in answers)
+        # Or it was written into a text cell of its own, below the blank.
+        below = (cells[i + 1] for i in places if i + 1 < len(cells))
+        changed |= any(cell.kind == "markdown" and cell.source.strip() not in self.texts for cell in below)
         # Without its cell it may stand anywhere: somebody has to look.
         status = "awaiting grading" if changed else "unanswered" if answers else "cell not found"
         return Written(grade_id.removeprefix("written-"), status, float(blank.metadata.nbgrader.points))

@@ -25,6 +25,7 @@ from cs_vl.checks.cells import MAX_FILE_BYTES, printable
 from cs_vl.checks.spec import ASSIGNMENTS, load_assignment
 
 SUFFIXES = (".ipynb", ".py")
+NO_NOTEBOOK = "no notebook"  # in the notes of somebody who has handed in something else
 METADATA = "submission_metadata.yml"
 MAX_FILES, MAX_BYTES, MAX_TOTAL = 200_000, MAX_FILE_BYTES, 4 * 2**30
 MAX_FILES_OF_STUDENT = 2_000  # in a zip that a student handed in; together they may have MAX_BYTES
@@ -256,7 +257,7 @@ def _folders(folder: Path, assignment: str, scratch: Path, remarks: list[str]) -
             own = _is_folder(inner)
             # In nbgrader's layout other folders inside are other assignments.
             files = _handed_in(inner if own else entry, scratch, remarks, deep=own or not nbgrader)
-            if nbgrader and not own and not files:
+            if not files and ((nbgrader and not own) or not any(p.is_file() for p in entry.rglob("*"))):
                 yield Candidate([entry.name], None, notes=["nothing was handed in"])
             else:
                 yield _chosen([entry.name], files, assignment)
@@ -267,11 +268,8 @@ def _folders(folder: Path, assignment: str, scratch: Path, remarks: list[str]) -
                 path, more = choose(inside, assignment)
                 notes += more
             elif not path:
-                what = (
-                    "holds no notebook that can be read"
-                    if entry.suffix.lower() == ".zip"
-                    else "is no notebook"
-                )
+                a_zip = entry.suffix.lower() == ".zip"
+                what = f"holds {NO_NOTEBOOK} that can be read" if a_zip else f"is {NO_NOTEBOOK}"
                 notes.append(f"{printable(match['file'])} {what}")
             yield Candidate([match["id"], match["name"]], path, match["name"], notes, float(match["number"]))
         elif kind := kind_of(entry.name):
@@ -374,7 +372,7 @@ def _notebooks(folder: Path, deep: bool = True) -> list[Path]:
 def choose(files: list[Path], assignment: str) -> tuple[Path | None, list[str]]:
     """The one to grade of a student's files: with answers, named like the assignment, a notebook, the newest."""
     if len(files) < 2:
-        return (files[0], []) if files else (None, ["there is no notebook in what was handed in"])
+        return (files[0], []) if files else (None, [f"there is {NO_NOTEBOOK} in what was handed in"])
 
     def rank(path: Path) -> tuple[bool, bool, bool, bool, float]:
         return (

@@ -33,7 +33,7 @@ def result(assignment: Assignment, student="ada", status="graded", verdicts=None
     graded = status == "graded"
     if verdicts is None:
         verdicts = [verdict(e) for e in assignment.exercises] if graded else []
-    total = sum(e.points for e in assignment.exercises)
+    total = assignment.points
     file = more.pop("file", "" if status == "no file" else f"{assignment.name}.ipynb")
     return Result(student, more.pop("name", ""), status, file, total, verdicts, **more)
 

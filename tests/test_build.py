@@ -239,6 +239,16 @@ def test_the_edition_holds_the_library_less_the_answers(edition_of, assignment):
 
 
 @every_assignment
+def test_no_other_module_gives_an_exercise_away(edition_of, assignment):
+    """What can be called in an exercise's place is left out until that exercise is solved."""
+    for name, modules in editions.KIN.items():
+        left_out = assignment.name in ASSIGNMENTS[: ASSIGNMENTS.index(name) + 1]
+        for module in modules:
+            text = (edition_of(assignment) / module).read_text()
+            assert ("left out of this student edition" in text) == left_out
+
+
+@every_assignment
 def test_student_edition_json_lists_what_is_stripped(edition_of, assignment):
     stored = json.loads((edition_of(assignment) / "student_edition.json").read_text())
     assert stored["assignment"] == assignment.name

@@ -108,6 +108,23 @@ def test_compare_says_what_differs_and_where():
     assert no_gradient.sentence == "No gradient reaches q."
 
 
+def test_compare_tells_numbers_of_other_sorts():
+    labels = {"labels": torch.tensor([3, -100])}
+    assert compare({"labels": torch.tensor([3, -100], dtype=torch.int32)}, labels, 0, 0) is None
+    assert (
+        "int64; yours is float32" in compare({"labels": torch.tensor([3.0, -100.0])}, labels, 0, 0).sentence
+    )
+    assert compare({"p": torch.tensor([0, 1])}, {"p": torch.tensor([0.0, 1.0])}, 0, 0).reached == "shape"
+
+
+def test_compare_does_not_look_into_what_is_far_too_much():
+    """Each of the numbers as Python's own would take minutes, and gigabytes."""
+    huge = [np.zeros(60_000_000, np.int8)]
+    for expected in ([1, 2, 3], [[1, 2]], "text", None):
+        assert compare({"ids": huge}, {"ids": expected}, 0, 0)
+    assert "a list of 60,000,000 entries" in compare({"ids": huge}, {"ids": [1]}, 0, 0).detail
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(), st.integers())))
 def test_compare_takes_lists_and_tuples_for_the_same(pairs):
@@ -286,6 +303,45 @@ def test_a_known_mistake_is_named_only_if_all_cases_agree():
 
     assert mistake(lambda x: x * x) == "square"
     assert mistake(lambda x: x + 2) == ""
+
+
+def test_a_mistake_that_explains_little_is_not_named():
+    """It gives what the student's code gives on one of three stages; the sentence would mislead."""
+    stages = [
+        Stage(name=name, points=1, case=lambda rng: {}, probe=lambda f, i: {"y": f(i["x"])}, cases=1)
+        for name in "abc"
+    ]
+    assignment, exercise = number_exercise(*stages)
+    known = {
+        stage.name: StageCases([{"x": x}], [{"y": 0}], {"square": [{"y": x * x}]})
+        for stage, x in zip(stages, (3, 4, 5), strict=True)
+    }
+
+    def mistake(fn):
+        run = lambda s, i: run_probe(assignment, exercise, s, i, fn)  # noqa: E731
+        return judge(exercise, run, lambda stage: known[stage.name], {"square": "You squared it."}).mistake
+
+    assert mistake(lambda x: x * x) == "square"
+    assert mistake(lambda x: x * x if x > 3 else -1) == "square"  # there is a second mistake
+    assert mistake(lambda x: x * x if x > 4 else -1) == ""
+
+
+def test_only_a_blank_is_not_written_yet():
+    stage = Stage(name="v", points=1, case=lambda rng: {}, probe=lambda f, i: {"y": f(i["x"])})
+    assignment, exercise = number_exercise(stage)
+
+    def blank(x):
+        raise NotImplementedError
+
+    def with_a_module_that_cannot(x):
+        return torch.nn.Module()(x)
+
+    assert run_probe(assignment, exercise, stage, {"x": 1}, blank).status == "missing"
+    outcome = run_probe(assignment, exercise, stage, {"x": 1}, with_a_module_that_cannot)
+    assert (outcome.status, outcome.error) == (
+        "error",
+        "NotImplementedError",
+    ) and "forward" in outcome.message
 
 
 def test_a_check_leaves_the_notebook_as_it_was():

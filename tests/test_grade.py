@@ -25,7 +25,7 @@ from autograder.build.sample_class import CLASSES, FOLDER, answers, fill
 from autograder.grade import Grader, Result, grade_class
 from autograder.journal import Journal
 from autograder.known import load_known
-from autograder.reader import Found
+from autograder.reader import Found, find_submissions
 from autograder.references import unseen
 from autograder.report import write_report
 from autograder.sandbox.pool import Pool
@@ -38,7 +38,7 @@ from cs_vl.checks.worker import Worker
 from tests.commands import invoke
 
 A1, A2, A4, A5 = map(load_assignment, ("a1_transformer", "a2_clip", "a4_vlm", "a5_sam"))
-FULL = sum(exercise.points for exercise in A1.exercises)
+FULL = A1.points
 SECRET = "4711"
 STUDENTS = (
     "ada", "barbara", "charles", "edsger", "fatima", "goran", "hana", "ivan", "jun", "katherine", "leslie", "maryam",
@@ -322,6 +322,41 @@ def test_metadata_is_not_believed(grade, blank):
 def test_a_percent_script_is_graded(grade, blank):
     result = grade(jupytext.writes(fill(blank, answers(A1)), "py:percent"), "ada.py")
     assert result.points == FULL and {w.status for w in result.written} == {"unanswered"}
+
+
+def test_an_answer_below_its_blank_waits_for_a_person(grade, blank):
+    notebook = fill(blank, answers(A1))
+    (at, *_) = [i for i, c in enumerate(notebook.cells) if grade_id(c).startswith("written-")]
+    notebook.cells.insert(at + 1, nbformat.v4.new_markdown_cell("Because the order is lost."))
+    statuses = sorted(w.status for w in grade(notebook).written)
+    assert statuses == ["awaiting grading", "unanswered"]
+
+
+def test_what_no_exercise_builds_on_is_the_students_own(grade, blank):
+    """Who calls an earlier answer of their own, though no check builds on it, depends on it."""
+    assert "attention_mask" not in A1.built_on
+    calls_it = (
+        "import torch\n@exercise\ndef language_model_mask(kind, length, prefix_length=0):\n"
+        "    masks = {'causal': attention_mask(length, torch.tensor([length]), length, causal=True)[0, 0]}\n"
+        "    masks['masked'] = masks['causal'] | True\n"
+        "    masks['prefix'] = masks['causal'] | (torch.arange(length) < prefix_length)\n"
+        "    return masks[kind]\n"
+    )
+    assert grade(fill(blank, {**answers(A1), "language_model_mask": calls_it})).points == FULL
+
+
+def test_something_else_than_a_notebook_is_for_a_person(tmp_path):
+    (tmp_path / "handed").mkdir()
+    for student, file in (("ada", "essay.pdf"), ("bob", "a1_transformer.md"), ("cy", "")):
+        (tmp_path / "handed" / student / A1.name).mkdir(parents=True)
+        if file:
+            (tmp_path / "handed" / student / A1.name / file).write_text("?")
+    found, _ = find_submissions(tmp_path / "handed", A1.name, tmp_path / "unpacked", None)
+    results = {one.student: Grader(A1, tmp_path / "results").grade(one) for one in found}
+    assert {name: r.status for name, r in results.items()} == {
+        "ada": "unreadable", "bob": "unreadable", "cy": "no file",
+    }  # fmt: skip
+    assert results["ada"].needs_a_person and not results["cy"].needs_a_person
 
 
 CHEATS = {

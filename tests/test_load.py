@@ -414,6 +414,20 @@ def test_a_class_with_a_blank_method_is_blank():
     )
 
 
+@pytest.mark.parametrize(
+    "answer", ["if x:\n        return 3\n    else:\n        return 4", "with open(x):\n        return 3"]
+)
+def test_what_returns_something_is_no_blank_whatever_was_left_below(answer):
+    old, new = "def f(x):\n    return 'old'", f"def f(x):\n    {answer}\n    raise NotImplementedError()"
+    loaded = from_cells(old, new, ids=("", "f"))
+    assert "if x" not in answer or loaded.answer("f")(True) == 3
+    assert loaded.notes == ["f is defined in cells 1, 2: the one in cell 2 counts."]
+
+
+def test_code_pasted_with_its_prompts_is_read():
+    assert from_cells(">>> def f(x):\n...     return x + 1\n...\n>>> y = f(2)").answer("f")(2) == 3
+
+
 def test_a_copy_with_the_same_grade_id_counts_if_it_is_the_last():
     loaded = from_cells("def f():\n    return 1", "def f():\n    return 2", BLANK, ids=("f", "f", "f"))
     assert loaded.answer("f")() == 2
@@ -471,6 +485,62 @@ def test_later_cells_may_use_a_helpers_name_for_other_things():
     for _ in range(2):
         assert loaded.answer("f")() == 103
         assert loaded.answer("g")() == 10
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        "sum = 0",
+        "sum, len = 0, 5",
+        "from torch import *",
+        "def sum(x):\n    return 'story'",
+        "import math as sum",
+    ],
+)
+def test_later_cells_may_use_pythons_own_names_for_other_things(later):
+    first, second = (
+        "def f():\n    return sum([1, 2])",
+        "def sum(x):\n    return 10\ndef g():\n    return sum([1])",
+    )
+    loaded = load(cells(first, second, later), ["f", "g"])
+    for _ in range(2):
+        assert (loaded.answer("f")(), loaded.answer("g")()) == (3, 10)
+
+
+def test_a_helper_that_is_mended_before_the_check_counts_as_it_is_then():
+    wrong, answer = "def helper():\n    return 1", "def f():\n    return helper()"
+    mended, check = "def helper():\n    return 3", 'from cs_vl.checks import check\n\ncheck("f")'
+    story = "helper = None"
+    another = "def helper():\n    return 10\ndef g():\n    return helper()"
+    for after, found in (
+        ((mended, check, story), 3),
+        ((check, mended), 1),  # by then it has been checked
+        ((mended, another, check), 1),  # another answer's helper
+        ((mended, story), 1),  # no check: as it was written
+    ):
+        assert load(cells(wrong, answer, *after), ["f", "g"]).answer("f")() == found
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "TABLE.append(2)", "TABLE[0].append(2)", "init.zeros_(TABLE)", "setattr(f, 'a', TABLE)", "for i in range(3):\n    TABLE.append(i)",
+        "%time TABLE = list(range(3))",
+    ],
+)  # fmt: skip
+def test_a_call_that_changes_what_an_answer_needs_is_told(call):
+    loaded = from_cells(f"TABLE = [[1]]\ndef f():\n    return TABLE\n{call}")
+    assert any("does not run in grading" in note for note in loaded.notes) == ("%" not in call)
+    quiet = from_cells(
+        f"TABLE = [[1]]\n{call}\nimport math\nmath.sqrt(2)\nprint(TABLE)\ndef f():\n    return math"
+    )
+    assert all("setattr" in call for _ in quiet.notes)
+
+
+def test_many_lines_of_magics_cost_little():
+    start = time.process_time()
+    parse("\n".join(["!ls"] * 99 + ["x = 1  # " + "y" * 1800] * 99) + "\ndef f(): pass")
+    assert time.process_time() - start < 5  # each costs a look at the whole cell
 
 
 def test_helpers_of_another_answer_are_not_mixed_up():

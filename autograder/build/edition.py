@@ -23,6 +23,9 @@ DATA: dict[str, tuple[str, ...]] = {
     "a4_vlm": ("world", "vlm"),
     "a5_sam": ("sam",),
 }
+# Modules of which an exercise could be copied, though they are none: they come solved after that assignment only.
+KIN = {"a2_clip": ("losses/distributed.py", "losses/siglip_by_hand.py")}
+LEFT_OUT = 'raise NotImplementedError("left out of this student edition: it would give an exercise away")'
 STAND_INS = "stand_ins.py"  # of each assignment, in its folder of cs_vl/checks: answers, which grading sends (autograder/stand_ins.py)
 SCRIPTS = (".py", ".pyc", ".sh")  # what made the data: students get the data alone
 UNFINISHED = "unfinished"  # a folder where such a script keeps what it is at
@@ -87,6 +90,9 @@ def build_edition(assignment: str, folder: Path) -> Path:
         for region in sorted(inside, key=lambda r: -r.first_line):
             lines[region.first_line - 1 : region.last_line] = strip(region.source).split("\n")
         (target / path.relative_to(LIBRARY)).write_text("\n".join(lines), encoding="utf-8")
+    for name in ASSIGNMENTS[ASSIGNMENTS.index(assignment) :]:
+        for path in (target / kin for kin in KIN.get(name, ())):
+            path.write_text(strip(path.read_text(encoding="utf-8"), LEFT_OUT), encoding="utf-8")
     for path in target.rglob("*.py"):
         plain = without_marks(path.read_text(encoding="utf-8"))
         ast.parse(plain)

@@ -144,10 +144,10 @@ def free_names(source: str) -> set[str]:
     return {name for name in needed - own if not (name.startswith("__") and name.endswith("__"))}
 
 
-def strip(source: str) -> str:
-    """The source with its solution region replaced by nbgrader's stub, by nbgrader's own converter."""
+def strip(source: str, stub: str = "# YOUR CODE HERE\nraise NotImplementedError()") -> str:
+    """The source with its solution regions replaced by a stub, nbgrader's by default, by nbgrader's own converter."""
     cell = nbformat.v4.new_code_cell(source)
-    ClearSolutions()._replace_solution_region(cell, "python")
+    ClearSolutions(code_stub={"python": stub})._replace_solution_region(cell, "python")
     return cell.source
 
 

@@ -83,7 +83,7 @@ def _special(folder: str, names: list[str]) -> list[str]:
 
 def _no_notebook(found: Found, assignment: Assignment) -> Result:
     """Something was handed in, so that it is no fault of ours, and no missing submission."""
-    total = sum(exercise.points for exercise in assignment.exercises)
+    total = assignment.points
     note = f"There is no notebook in it: hand in {assignment.name}.ipynb."
     return Result(found.student, found.name, "unreadable", out_of=total, notes=[note])
 

@@ -114,7 +114,7 @@ def _emptied(folder: Path) -> Path:
 def _of_class(assignment: Assignment, results: list[Result]) -> dict[str, Any]:
     graded = [r for r in results if r.points is not None]
     scores = [r.points or 0.0 for r in graded]
-    total = sum(exercise.points for exercise in assignment.exercises)
+    total = assignment.points
     bars = histogram(scores, total)
     script, _, _ = templates.loader.get_source(templates, "students.js")  # type: ignore[union-attr]
     return {

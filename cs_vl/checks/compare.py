@@ -8,6 +8,8 @@ import torch
 
 from cs_vl.checks.spec import Results
 
+MOST = 1000  # entries of a list that are written out, before they are cut to a line
+
 
 @dataclass
 class Difference:
@@ -49,14 +51,14 @@ def _kinds_and_shapes(name: str, got: Any, expected: Any, present: bool, *_: flo
     a, b = _array(got), _array(expected)
     if a.shape != b.shape:
         return Difference("shape", f"`{name}` should have shape {b.shape}; yours has {a.shape}.")
-    if (a.dtype == bool) != (b.dtype == bool):
+    if _sort(a) != _sort(b):  # float32 for float64 will do; a float for a label, which is an index, will not
         return Difference("shape", f"`{name}` should be of type {b.dtype}; yours is {a.dtype}.")
     return None
 
 
 def _values(name: str, got: Any, expected: Any, present: bool, rtol: float, atol: float) -> Difference | None:
     if not _is_array(expected):
-        if _plain(got) == _plain(expected):
+        if _count(got) == _count(expected) and _plain(got) == _plain(expected):
             return None
         detail = f"expected {_short(expected)}, got {_short(got)}"
         return Difference("value", f"`{name}` differs from what is expected.", detail)
@@ -98,6 +100,10 @@ def _is_array(x: Any) -> bool:
     return isinstance(x, torch.Tensor | np.ndarray)
 
 
+def _sort(x: np.ndarray) -> str:
+    return {"b": "booleans", "i": "whole numbers", "u": "whole numbers"}.get(x.dtype.kind, "numbers")
+
+
 def _array(x: Any) -> np.ndarray:
     return x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
 
@@ -111,11 +117,20 @@ def _plain(x: Any) -> Any:
     return x
 
 
+def _count(x: Any) -> int:
+    """How many numbers, strings ... it holds: told at once, where to look at each could take minutes."""
+    if isinstance(x, list | tuple):
+        return sum(map(_count, x))
+    return int(_array(x).size) if _is_array(x) else 1
+
+
 def _index(flat: Any, shape: tuple[int, ...]) -> str:
     return "[" + ", ".join(str(int(i)) for i in np.unravel_index(int(flat), shape)) + "]" if shape else ""
 
 
 def _short(x: Any) -> str:
+    if (count := _count(x)) > MOST:
+        return f"{_kind(x)} of {count:,} entries"
     text = repr(_plain(x))
     return text if len(text) <= 120 else text[:117] + "..."
 

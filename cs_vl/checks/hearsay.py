@@ -79,8 +79,8 @@ def _exception(name: str, cells: dict[int, str]) -> str:
 def _line(where: str, cells: dict[int, str]) -> str:
     """A line of the submission, as it stands there."""
     found = _WHERE.match(where)
-    if not found:
+    if not found or int(found[1]) not in cells:
         return ""
-    cell, number = int(found[1]), int(found[2])
-    lines = cells.get(cell, "").splitlines()
+    number = int(found[2])
+    lines = cells[int(found[1])].split("\n")  # as Python counts them: a form feed ends none
     return f"{found[0]}{lines[number - 1].strip()[:400]}" if 0 < number <= len(lines) else ""

@@ -3,6 +3,7 @@
 It never runs a student's code itself: it is given a function that does, in this process or another one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -86,7 +87,9 @@ def judge(
     """
     verdict = Verdict(exercise.name, "passed", 0.0, exercise.points)
     passed: set[str] = set()
-    candidates: set[str] = set()  # known mistakes that behave as the student's code does where it fails
+    votes: Counter[str] = Counter()  # on how many stages a known mistake fails as the student's code does
+    seen: set[str] = set()  # those that agree in more than that nothing came back
+    failed = 0
     right: list[tuple[Stage, StageCases, list[Outcome]]] = []  # where it passes, they should, too
     for stage in exercise.stages:
         line = StageVerdict(stage.name, "not run", 0.0, stage.points)
@@ -111,13 +114,20 @@ def judge(
             continue
         if line.status == "failed":
             alike = _alike(stage, known, outcomes)
-            candidates = (candidates & alike) or candidates or alike
+            votes.update(alike)
+            failed += 1
+            if any(outcome.results for outcome in outcomes):
+                seen |= alike
         if verdict.status == "passed":  # the first stage that fails speaks for the exercise
             verdict.status, verdict.sentence = line.status, line.sentence
             verdict.where = outcomes[-1].where
+    # A mistake explains the failures if it gives what the student's code gives on half of the stages or more
+    # (there may be a second mistake), and passes where that passes; that which explains most is named.
+    candidates = {name for name in seen if 2 * votes[name] >= failed}
     for where in right if candidates else []:
         candidates &= _alike(*where)
-    verdict.mistake = next((name for name in sentences if name in candidates), "")
+    most = max((votes[name] for name in candidates), default=0)
+    verdict.mistake = next((name for name in sentences if name in candidates and votes[name] == most), "")
     if verdict.mistake:
         verdict.sentence = sentences[verdict.mistake]
     verdict.points = sum(line.points for line in verdict.stages)
@@ -164,7 +174,7 @@ def _alike(stage: Stage, known: StageCases, outcomes: list[Outcome]) -> set[str]
     """The known mistakes that give, on every case of the stage, what the student's code gives."""
 
     def agree(outcome: Outcome, theirs: Results | None) -> bool:
-        if not theirs or theirs.keys() != outcome.results.keys():
+        if theirs is None or theirs.keys() != outcome.results.keys():
             return False
         return compare(outcome.results, theirs, stage.rtol, stage.atol) is None
 

@@ -159,6 +159,29 @@ def binds(node: ast.stmt) -> set[str]:
     return names
 
 
+def changes(node: ast.stmt) -> set[str]:
+    """The names whose values a bare call changes: SIDES.append(x), zeros_(layer.weight), setattr(A, ...)."""
+    match node:
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=value, attr=attr), args=args)):
+            return _roots(args) if attr.endswith("_") else _roots([value])
+        case ast.Expr(value=ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[first, *_])):
+            return _roots([first])
+        case ast.For() | ast.While() | ast.With():
+            return set().union(*map(changes, node.body))
+    return set()
+
+
+def _roots(nodes: list[ast.expr]) -> set[str]:
+    """a of a, a.b, a[0].b"""
+    names = set()
+    for node in nodes:
+        while isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+    return names
+
+
 def reads(node: ast.stmt) -> set[str]:
     """The global names that a statement needs, now or when what it defines is called."""
     names: set[str] = set()

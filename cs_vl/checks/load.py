@@ -8,6 +8,7 @@ answer needs it.  `cs-vl check` and the autograder load in this same way.
 import __future__
 
 import ast
+import builtins
 import contextlib
 import linecache
 import re
@@ -18,10 +19,11 @@ import time
 import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from types import NoneType
 from typing import Any
 
 from cs_vl.checks.cells import Cell
-from cs_vl.checks.keep import DEFINITION, Needs, binds, keeps, without_story
+from cs_vl.checks.keep import DEFINITION, Needs, binds, changes, keeps, without_story
 from cs_vl.checks.source import statements
 
 STATEMENT_SECONDS = 10.0  # one import or definition; a class body can hold anything
@@ -31,6 +33,8 @@ ALL_SECONDS = 40.0  # all of them: what takes long leaves less to the others, bu
 CALL_SECONDS = 6.0
 
 _FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+_BUILTINS = [name for name in dir(builtins) if not name.startswith("_")]
+_CHECK = re.compile(r"^check\(\s*[\"'](\w+)[\"']", re.MULTILINE)
 _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -44,9 +48,15 @@ class Loaded:
     notes: list[str] = field(default_factory=list)  # about cells that hold no answer
     # exercise name -> the globals that its cell saw: later cells may use the same names for other things
     saw: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # exercise name -> those of Python's own names (sum, list) that had another meaning there
+    shadowed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def answer(self, name: str) -> Any:
         """An answer, with the globals in place that it was written with, itself among them."""
+        if name in self.shadowed:
+            for builtin in _BUILTINS:
+                self.namespace.pop(builtin, None)
+            self.namespace.update(self.shadowed[name])
         self.namespace.update(self.saw.get(name, {}))
         self.namespace[name] = self.answers[name]
         return self.answers[name]
@@ -99,6 +109,9 @@ class _Loading:
         self.best: dict[str, _Found] = {}
         self.written: dict[str, list[_Found]] = {name: [] for name in wanted}
         self.saw: dict[str, dict[str, Any]] = {}
+        self.shadowed: dict[str, dict[str, Any]] = {}
+        self.check_cells: dict[str, int] = {}  # the first cell with a check of each name
+        self.unchecked: set[str] = set()  # answers whose check cell is still to come
         self.problems: dict[str, str] = {}
         self.notes: list[str] = []
         self.skipped: set[str] = set()  # names that the story would have given a meaning to
@@ -111,8 +124,15 @@ class _Loading:
         everything = [node for _, nodes, _ in code for node in nodes]
         needs = Needs(everything)
         needed = needs.of(self.wanted)
+        self.check_cells = {
+            name: cell.number
+            for cell in reversed([cell for cell in cells if cell.kind == "code"])
+            for name in _CHECK.findall(cell.source)
+        }
         for cell, nodes, failures in code:
+            self._look_back(cell, needs)
             self._cell(cell, nodes, failures, needs, needed)
+        self._look_back(None, needs)
         for cell in cells:
             if cell.kind == "code":
                 continue
@@ -156,14 +176,31 @@ class _Loading:
                     self._take_down(cell, node, name, value)
         for name in self.wanted:
             if name in self.best and self.best[name].cell is cell:
-                seen = needs.of([name]).difference(self.wanted)
-                self.saw[name] = {n: self.namespace[n] for n in seen if n in self.namespace}
+                self._see(name, needs)
+                self.unchecked.add(name)
             elif name not in made:
                 said = [sentence for source, sentence in failures if _mentions(source, name)]
                 if said or (failures and cell.grade_id == name):
                     self.problems[name] = said[0] if said else failures[0][1]
         if failures and cell.grade_id not in self.wanted:
             self.notes.append(failures[0][1])
+
+    def _see(self, name: str, needs: Needs) -> None:
+        """Keep the meaning that globals have now for an answer that was written here."""
+        seen = needs.of([name]).difference(self.wanted)
+        self.saw[name] = {n: self.namespace[n] for n in seen if n in self.namespace}
+        self.shadowed[name] = {n: self.namespace[n] for n in _BUILTINS if n in self.namespace}
+
+    def _look_back(self, cell: Cell | None, needs: Needs) -> None:
+        """Up to an answer's check, or to the next answer, its helpers may still be mended."""
+        following = cell is None or any(_mentions(cell.source, name) for name in self.wanted)
+        for name in sorted(self.unchecked):
+            check = self.check_cells.get(name, 0)
+            written = self.best[name].cell.number
+            if cell is not None and cell.number == check and check > written:
+                self._see(name, needs)
+            if following or (cell is not None and cell.number >= check):
+                self.unchecked.discard(name)
 
     def _take_down(self, cell: Cell, node: ast.stmt, name: str, value: Any) -> None:
         """Take down what a statement has made of an exercise's name, if it may be an answer."""
@@ -194,7 +231,10 @@ class _Loading:
                 return f"Cell {cell.number}, line {node.lineno}: {type(error).__name__}: {_text(error)}"[:400]
         names = binds(node)
         self.skipped |= names  # what comes after may stumble over it: no fault of the student's
-        lost = ", ".join(sorted(names & needed))
+        values = {
+            n for n in changes(node) if not isinstance(self.namespace.get(n), types.ModuleType | NoneType)
+        }
+        lost = ", ".join(sorted((names | values) & needed))
         if lost:
             self.notes.append(
                 f"Cell {cell.number}, line {node.lineno} does not run in grading, where only imports, "
@@ -221,7 +261,7 @@ class _Loading:
         return None
 
     def loaded(self) -> Loaded:
-        loaded = Loaded(self.namespace, problems=self.problems, notes=self.notes)
+        loaded = Loaded(self.namespace, problems=self.problems, notes=self.notes, shadowed=self.shadowed)
         for name in self.wanted:
             best = self.best.get(name)
             # Where a blank is all there is, what is wrong with a try elsewhere tells more.
@@ -230,7 +270,8 @@ class _Loading:
                 if name in loaded.problems:
                     loaded.notes.append(loaded.problems.pop(name))
                 self._tell_of_others(name, best)
-        touched = {n: self.namespace[n] for saw in self.saw.values() for n in saw if n in self.namespace}
+        seen = {n for saw in self.saw.values() for n in saw}.difference(_BUILTINS)
+        touched = {n: self.namespace[n] for n in seen if n in self.namespace}
         loaded.saw = {name: {**touched, **saw} for name, saw in self.saw.items()}
         loaded.notes = list(dict.fromkeys(loaded.notes))
         return loaded
@@ -283,6 +324,8 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 def _text(error: BaseException) -> str:
     try:
+        if isinstance(error, FileNotFoundError) and str(error).startswith("the data file "):
+            return "in grading there are no data files, and an answer must not need them"
         return str(error)[:200]
     except BaseException:  # an exception of the student's own
         return "(it can't say why)"
@@ -304,15 +347,16 @@ def _definition(node: ast.stmt, name: str) -> Any:
 
 
 def _is_blank(node: Any) -> bool:
-    """Whether it still raises NotImplementedError where the answer should be; of a class, in some method."""
-    for inner in node.body:
-        if isinstance(inner, ast.Return):
-            return False
-        if isinstance(inner, ast.Raise) and any(map(_is_not_implemented, ast.walk(inner))):
-            return True
-        if isinstance(node, ast.ClassDef) and isinstance(inner, DEFINITION) and _is_blank(inner):
-            return True
-    return False
+    """Whether it still raises NotImplementedError where the answer should be; of a class, in some method.
+
+    What returns something is an answer, even where that line was left below it.
+    """
+    if isinstance(node, ast.ClassDef):
+        return any(isinstance(inner, DEFINITION) and _is_blank(inner) for inner in node.body)
+    left = any(
+        isinstance(inner, ast.Raise) and any(map(_is_not_implemented, ast.walk(inner))) for inner in node.body
+    )
+    return left and not any(isinstance(inner, ast.Return) for inner in ast.walk(node))
 
 
 def _is_not_implemented(node: ast.AST) -> bool:

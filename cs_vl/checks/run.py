@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import linecache
 import random
 import traceback
 import warnings
@@ -66,7 +67,9 @@ def run_probe(
     except MissingExercise as error:
         own = error.name in exercise.builds_on  # where there are stand-ins, none of these is missing
         return Outcome("missing", message=OWN_IS_MISSING.format(error.name) if own else str(error))
-    except NotImplementedError:
+    except NotImplementedError as error:
+        if not _is_own(error, namespace):  # torch raises it, too, for instance for a module without `forward`
+            return Outcome("error", {}, type(error).__name__, _text(error), _where(error, namespace))
         return Outcome("missing", message=f"{exercise.name} is not written yet.")
     except (WrongParameters, wire.Refused) as error:
         return Outcome("refused", message=str(error))
@@ -93,6 +96,13 @@ def _namespace(answer: Any) -> dict[str, Any]:
         functions = [f for f in vars(answer).values() if hasattr(f, "__globals__")]
         return functions[0].__globals__ if functions else {}
     return getattr(answer, "__globals__", {})
+
+
+def _is_own(error: BaseException, namespace: dict[str, Any]) -> bool:
+    """Whether a `raise` in the student's own code raised it; torch's own operations have no frame to tell."""
+    *_, (last, line) = traceback.walk_tb(error.__traceback__)
+    text = linecache.getline(_file(last), line)
+    return last.f_globals is namespace and (not text or "NotImplementedError" in text)
 
 
 def _where(error: BaseException, namespace: dict[str, Any]) -> str:
@@ -164,11 +174,12 @@ def others_in_place(
     namespace: dict[str, Any],
     stand_ins: dict[str, Any] | None = None,
 ) -> Iterator[None]:
-    """While one exercise is judged, stand-ins replace those that others build on; the rest is missing.
+    """While one exercise is judged, stand-ins replace those that others build on.
 
     In the student edition the library forwards to what is registered, so the stand-ins are registered: where
     there are none, the student's own.  Where the student's own namespace defines another exercise, the
-    library's name takes its place.
+    library's name takes its place.  What no exercise builds on stays the student's own: who calls it all the
+    same depends on it.
     """
     before = dict(registered)
     others = [other for other in assignment.exercises if other.name != exercise.name]
@@ -179,11 +190,10 @@ def others_in_place(
         there = {name: answer for name, answer in own.items() if answer is not None}
     try:
         for other in others:
-            registered.pop(other.name, None)
             if other.name in there:
                 registered[other.name] = there[other.name]
-            if other.name in shadowed:
-                namespace[other.name] = other.answer
+                if other.name in shadowed:
+                    namespace[other.name] = other.answer
         yield
     finally:
         namespace.update(shadowed)

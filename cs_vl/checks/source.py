@@ -3,16 +3,20 @@
 import ast
 import itertools
 import re
+import sys
 
 from cs_vl.checks.cells import Cell
 
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what a source can do to Python's parser
-MAX_RETRIES = 100  # lines of magics in a cell; each costs another look at the cell
+# Lines of magics in a cell; each costs a look at all of it.  After a few, whatever looks like one is one.
+MAX_RETRIES, FEW = 100, 10
 MAX_BLOCKS = 200
 
 # Cell magics whose body is the notebook's own Python.
 _OF_PYTHON = re.compile(r"%%(time|timeit|capture|prun|memit|debug)\b")
 _MAGIC = re.compile(r"\s*([%!?]|[\w.,* ]+=\s*[%!]|[\w.]+\?{1,2}\s*$)")  # %time f(), !ls, ?f, x = !ls, f?
+_PROMPT = re.compile(r"^(>>>|\.\.\.)( |$)")
+_SURELY = re.compile(r"^(\s*)(!|%[a-z]+\b).*[^\\]$")
 _HEAD = re.compile(r"@|(async def|def|class|import|from)\s|\w+\s*=[^=]")
 
 
@@ -28,9 +32,13 @@ def parse(source: str) -> ast.Module:
         if not _OF_PYTHON.match(lines[first]):
             return ast.parse("")  # another language
         lines[first] = ""
+    elif lines[first].startswith(">>> "):  # pasted with its prompts, which IPython takes away
+        lines = [_PROMPT.sub("", line) for line in lines]
     elif indent := lines[first][: -len(lines[first].lstrip())]:  # of the whole cell: IPython takes that, too
         lines = [line.removeprefix(indent) for line in lines]
-    for _ in range(MAX_RETRIES):
+    for retry in range(MAX_RETRIES):
+        if retry == FEW:
+            lines = [_SURELY.sub(r"\1pass", line) for line in lines]
         try:
             return ast.parse("\n".join(lines))
         except SyntaxError as error:
@@ -78,4 +86,4 @@ def _blocks(source: str) -> list[str]:
 def _not_python(cell: Cell, error: BaseException) -> str:
     line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
     why = error.msg if isinstance(error, SyntaxError) else "it can't be read as Python"
-    return f"Cell {cell.number}{line} is not Python: {why}"
+    return f"Cell {cell.number}{line} is not Python {sys.version_info.major}.{sys.version_info.minor}: {why}"

@@ -7,9 +7,10 @@ same probe gave with the library's answer.
 
 import importlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,11 @@ class Assignment:
     preload: tuple[str, ...] = ()
 
     @property
+    def points(self) -> float:
+        """What all exercises earn together; written questions come on top."""
+        return sum(exercise.points for exercise in self.exercises)
+
+    @property
     def built_on(self) -> set[str]:
         """The names of the exercises that others build on."""
         return {name for exercise in self.exercises for name in exercise.builds_on}
@@ -116,6 +122,12 @@ class Assignment:
         raise KeyError(
             f"{self.name} has no exercise {name!r}; it has {', '.join(e.name for e in self.exercises)}"
         )
+
+
+def in_order(names: Sequence[str], *modules: ModuleType) -> tuple[Exercise, ...]:
+    """The exercises that an assignment's modules of checks list as EXERCISES, in the notebook's order."""
+    found: dict[str, Exercise] = {e.name: e for module in modules for e in module.EXERCISES}
+    return tuple(found[name] for name in names)
 
 
 ASSIGNMENTS = ("a1_transformer", "a2_clip", "a4_vlm", "a5_sam")  # in the order of the course

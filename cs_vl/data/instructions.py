@@ -73,7 +73,7 @@ def scene_instructions(
 
     Args:
         graph: of a scene of one to six things.
-        absent: more names to ask for.  One that is to be seen after all is passed over.
+        absent: more names to ask for, none of them twice.  One that is to be seen after all is passed over.
         margin: a fraction of the canvas, as `graph.centres` are.
 
     Returns:

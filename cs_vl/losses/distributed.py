@@ -34,10 +34,12 @@ def distributed_info_nce(
         image_features, text_features: L2-normalised by the caller; image i and text i are a pair.
         scale: the multiplier itself (1 / temperature), not its logarithm.
     """
+    ### BEGIN SOLUTION
     own = scale * (image_features * text_features).sum(dim=1)  # right pairs: both sides are here
     among_texts = torch.logsumexp(scale * image_features @ _gather(text_features).T, dim=1)
     among_images = torch.logsumexp(scale * text_features @ _gather(image_features).T, dim=1)
     return ((among_texts + among_images) / 2 - own).mean()
+    ### END SOLUTION
 
 
 def distributed_siglip(
@@ -56,6 +58,7 @@ def distributed_siglip(
         scale: the multiplier itself (1 / temperature), not its logarithm.
         bias: added to every logit.
     """
+    ### BEGIN SOLUTION
     loss = siglip_loss(image_features, text_features, scale, bias)
     visitors = text_features
     for _ in range(_processes() - 1):
@@ -63,6 +66,7 @@ def distributed_siglip(
         wrong = scale * image_features @ visitors.T + bias  # no visiting text belongs to an image of ours
         loss = loss + F.softplus(wrong).sum() / len(image_features)
     return loss
+    ### END SOLUTION
 
 
 def _processes() -> int:

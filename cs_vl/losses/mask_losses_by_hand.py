@@ -19,7 +19,7 @@ def focal_loss_numpy(
     target is 1, 1 - p where it is 0.  alpha_t is alpha where the target is 1, and 1 - alpha where it is 0.
 
     Args:
-        logits: finite, of any size: 1e3 and -1e3 give neither infinity nor NaN, nor a warning.
+        logits: finite, of any size: 1e3 and -1e3 give neither infinity nor NaN.
         targets: 0 or 1.
 
     Returns:

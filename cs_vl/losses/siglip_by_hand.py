@@ -21,16 +21,19 @@ def siglip_numpy(
     Returns:
         A number, 0 or more, finite for logits of any size: the sum over all pairs divided by B, not by B^2.
     """
+    ### BEGIN SOLUTION
     z = 2 * np.eye(len(images)) - 1
     margins = z * (scale * images @ texts.T + bias)  # (B, B): how far each answer is on the right side
     # -log sigmoid(m) = log(1 + exp(-m)): logaddexp computes log(e^0 + e^-m) without overflow.
     return float(np.logaddexp(0, -margins).sum() / len(images))
+    ### END SOLUTION
 
 
 def siglip_numpy_backward(
     images: Float[np.ndarray, "batch dim"], texts: Float[np.ndarray, "batch dim"], scale: float, bias: float
 ) -> tuple[Float[np.ndarray, "batch dim"], Float[np.ndarray, "batch dim"], float, float]:
     """(grad_images, grad_texts, grad_scale, grad_bias) of `siglip_numpy`, in its arguments' shapes."""
+    ### BEGIN SOLUTION
     similarities = images @ texts.T
     # sigmoid(l) = (1 + tanh(l / 2)) / 2, which saturates where 1 / (1 + exp(-l)) would overflow.
     belief = (1 + np.tanh((scale * similarities + bias) / 2)) / 2  # P(i and j belong together)
@@ -45,3 +48,4 @@ def siglip_numpy_backward(
         float((grad_logits * similarities).sum()),
         float(grad_logits.sum()),
     )
+    ### END SOLUTION

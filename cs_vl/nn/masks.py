@@ -58,7 +58,8 @@ def language_model_mask(kind: str, length: int, prefix_length: int = 0) -> Bool[
             "prefix": a prefix LM, which reads the prefix (a question, an image) like a masked LM, and
             continues like a causal LM.  The prefix never sees the continuation.
         length: number of tokens.
-        prefix_length: how many of them, from the first on, are the prefix: 0 to length; for "prefix" only.
+        prefix_length: how many of them, from the first on, are the prefix: 0 to length; the other kinds have
+            none, whatever it is.
 
     Returns:
         (length, length), True = may look: row i is the token that looks, column j the one looked at.

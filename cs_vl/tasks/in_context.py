@@ -37,7 +37,7 @@ def few_shot_scores(
         prefix: token ids between an image and its label ("This is").
 
     Returns:
-        (labels,): log-likelihoods; summed over tokens, not averaged.
+        (labels,): log-likelihoods; summed over tokens, not averaged; finite, however unlikely a label is.
     """
     ### BEGIN SOLUTION
     examples = [token for shot in shots for token in (image_id, *prefix, *shot, eoc_id)]

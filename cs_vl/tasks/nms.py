@@ -15,11 +15,11 @@ def nms(
 
     Args:
         boxes: x0, y0, x1, y1 with x0 < x1 and y0 < y1; the area is (x1 - x0) (y1 - y0).  There may be none.
-        scores: the higher, the better; of two equal ones the earlier is the better.
+        scores: any numbers; the higher, the better; of two equal ones the earlier is the better.
         threshold: a box goes where its IoU with a better box that was *kept* is greater than this.
 
     Returns:
-        The indices of the kept boxes, the best first; int64.
+        The indices of the kept boxes, the best first; int64.  Boxes and scores stay as they were.
     """
     ### BEGIN SOLUTION
     low, high = boxes[:, None, :2].maximum(boxes[:, :2]), boxes[:, None, 2:].minimum(boxes[:, 2:])

@@ -88,6 +88,13 @@ def without_scale(q, k, v, mask=None):
     return attend(q, k, v, mask, scale=1.0)
 
 
+@mistake(
+    SDPA, "You divided by d_k / 2: Python reads `** 1 / 2` as (d_k ** 1) / 2. Put the exponent in brackets."
+)
+def divided_by_half(q, k, v, mask=None):
+    return attend(q, k, v, mask, scale=2 / q.shape[-1])
+
+
 @mistake(SDPA, "You divided the scores by d_k; divide by its square root.")
 def divided_by_d(q, k, v, mask=None):
     return attend(q, k, v, mask, scale=1 / q.shape[-1])
@@ -442,6 +449,18 @@ class SwappedSources(Mistaken):
 class IgnoresMask(Mistaken):
     def attend(self, q, k, v, mask):
         return attend(q, k, v)
+
+
+@mistake(MHA, "Your code uses the mask only where a context is given: self-attention has masks as well.")
+class IgnoresMaskOfItself(Mistaken):
+    def forward(self, x, context=None, mask=None):
+        return super().forward(x, context, None if context is None else mask)
+
+
+@mistake(MHA, "Your code uses the mask only in self-attention: hand it on with a context as well.")
+class IgnoresMaskOfContext(Mistaken):
+    def forward(self, x, context=None, mask=None):
+        return super().forward(x, context, mask if context is None else None)
 
 
 @mistake(MHA, "Your boolean mask is inverted: True means that a query may look at the key.")

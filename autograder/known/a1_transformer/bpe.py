@@ -168,6 +168,26 @@ def merged_once_a_word(text, merges):
     return train(text, merges, merge=merge_first)
 
 
+@mistake(
+    TRAIN, "You never put a merge in place: from the second round on the pairs are those of the merged words."
+)
+def never_merged(text, merges):
+    return train(text, merges, merge=lambda ids, pair, new_id: ids)
+
+
+@mistake(TRAIN, "You return no merges at all: keep each pair that you merge.")
+def nothing_kept(text, merges):
+    return []
+
+
+@mistake(
+    TRAIN,
+    "You turn capitals into small letters: they are other bytes, and the text should come back as it was.",
+)
+def small_letters(text, merges):
+    return train(text.lower(), merges)
+
+
 @mistake(TRAIN, "Your first new id is 257, but the bytes end at 255: merge i makes id 256 + i.")
 def ids_from_257(text, merges):
     return train(text, merges, first_id=257)
@@ -384,6 +404,31 @@ def ids_too_large(text, merges):
     return encode(text, moved, first_id=257)
 
 
+@mistake(
+    ENCODE,
+    "Your new ids are one too large, so that later merges don't find them: the bytes end at 255, and merge i makes "
+    "id 256 + i.",
+)
+def new_ids_not_found(text, merges):
+    return encode(text, merges, first_id=257)
+
+
+@mistake(
+    ENCODE,
+    "Your new ids are one too small, so that later merges don't find them: merge i makes id 256 + i.",
+)
+def new_ids_too_small(text, merges):
+    return encode(text, merges, first_id=255)
+
+
+@mistake(
+    ENCODE,
+    "You turn capitals into small letters: they are other bytes, and the text should come back as it was.",
+)
+def encoded_small(text, merges):
+    return encode(text.lower(), merges)
+
+
 @mistake(ENCODE, "You write a merge's rank where its id belongs: merge i makes id 256 + i.")
 def ranks_as_ids(text, merges):
     return [i if i < 256 else i - 256 for i in encode(text, merges)]
@@ -544,6 +589,14 @@ def negative_ids_wrap(ids, merges):
     tokens = list(vocabulary(merges).values())
     if any(i >= len(tokens) for i in ids):
         raise ValueError
+    return b"".join(tokens[i] for i in ids).decode(errors="replace")
+
+
+@mistake(DECODE, "You accept one id too many: the largest is 255 + len(merges).")
+def one_id_raises_index_error(ids, merges):
+    if any(i < 0 or i > 256 + len(merges) for i in ids):
+        raise ValueError
+    tokens = list(vocabulary(merges).values())
     return b"".join(tokens[i] for i in ids).decode(errors="replace")
 
 

@@ -157,6 +157,14 @@ def clipped(x, axis=-1):
     return stable(np.clip(x, -500, 500), axis)
 
 
+@mistake(
+    SOFTMAX,
+    "You keep every probability a little above 0: an entry of -inf gets exactly 0, and nothing has to be added.",
+)
+def never_exactly_zero(x, axis=-1):
+    return np.clip(stable(x, axis), 1e-9, 1)
+
+
 # --- softmax, backward ---------------------------------------------------------------------------------
 
 
@@ -512,6 +520,25 @@ def weight_left_out(grad_y, x, weight, eps=1e-5):
     return norm_backward(grad_y, x, np.ones_like(weight), eps)
 
 
+@mistake(
+    LAYER_NORM_BACKWARD,
+    "You multiplied the gradient of x by `weight` only at the end: it differs from entry to entry, so it must be in "
+    "before the means are taken.",
+)
+def weight_at_the_end(grad_y, x, weight, eps=1e-5):
+    grad_x, grad_weight, grad_bias = norm_backward(grad_y, x, np.ones_like(weight), eps)
+    return weight * grad_x, grad_weight, grad_bias
+
+
+@mistake(
+    LAYER_NORM_BACKWARD,
+    "You put `weight` into the gradients of the parameters, too: only x sees the loss through it.",
+)
+def weight_in_all_gradients(grad_y, x, weight, eps=1e-5):
+    grad_x, grad_weight, grad_bias = norm_backward(grad_y, x, weight, eps)
+    return grad_x, weight * grad_weight, weight * grad_bias
+
+
 @mistake(LAYER_NORM_BACKWARD, "Your gradient of x is not divided by the standard deviation.")
 def not_divided_by_std(grad_y, x, weight, eps=1e-5):
     return norm_backward(grad_y, x, weight, eps, power=0)
@@ -529,6 +556,14 @@ def divided_by_variance(grad_y, x, weight, eps=1e-5):
 )
 def weight_times_x(grad_y, x, weight, eps=1e-5):
     return norm_backward(grad_y, x, weight, eps, factor=lambda x, x_hat: x)
+
+
+@mistake(
+    LAYER_NORM_BACKWARD,
+    "For the gradient of `weight` you subtracted the mean from x, but did not divide by the standard deviation.",
+)
+def weight_times_centred(grad_y, x, weight, eps=1e-5):
+    return norm_backward(grad_y, x, weight, eps, factor=lambda x, _: x - mean(x, -1))
 
 
 @mistake(
@@ -570,6 +605,14 @@ def summed_over_the_first_axis(grad_y, x, weight, eps=1e-5):
 def bias_before_weight(grad_y, x, weight, eps=1e-5):
     grad_x, grad_weight, grad_bias = norm_backward(grad_y, x, weight, eps)
     return grad_x, grad_bias, grad_weight
+
+
+@mistake(
+    LAYER_NORM_BACKWARD, "You returned the gradient of x last: it comes first, then weight's and bias's."
+)
+def x_last(grad_y, x, weight, eps=1e-5):
+    grad_x, grad_weight, grad_bias = norm_backward(grad_y, x, weight, eps)
+    return grad_weight, grad_bias, grad_x
 
 
 @mistake(
@@ -656,6 +699,14 @@ def attention_of_torch(q, k, v, mask=None):
 @mistake(ATTENTION, "You left out the 1/sqrt(d_k): large scores saturate the softmax, so divide them first.")
 def without_scale(q, k, v, mask=None):
     return attend(q, k, v, mask, scale=1)
+
+
+@mistake(
+    ATTENTION,
+    "You divided by d_k / 2: Python reads `** 1 / 2` as (d_k ** 1) / 2. Put the exponent in brackets.",
+)
+def divided_by_half(q, k, v, mask=None):
+    return attend(q, k, v, mask, scale=2 / q.shape[-1])
 
 
 @mistake(ATTENTION, "You divided the scores by d_k; divide by its square root.")
@@ -841,6 +892,23 @@ def unscaled(grad_output, q, k, v, mask=None):
 @mistake(ATTENTION_BACKWARD, "You scaled the gradient by 1/sqrt(d_k) twice.")
 def scaled_twice(grad_output, q, k, v, mask=None):
     return back(grad_output, q, k, v, mask, grad_scale=1 / q.shape[-1])
+
+
+@mistake(
+    ATTENTION_BACKWARD,
+    "You scaled only one of the gradients of q and k: the factor belongs to the scores, so both get it.",
+)
+def one_scaled(grad_output, q, k, v, mask=None):
+    grad_q, grad_k, grad_v = back(grad_output, q, k, v, mask)
+    return grad_q, grad_k * np.sqrt(q.shape[-1]), grad_v
+
+
+@mistake(
+    ATTENTION_BACKWARD,
+    "You swapped the arguments of `softmax_backward`: first the gradient, then the probabilities.",
+)
+def arguments_swapped(grad_output, q, k, v, mask=None):
+    return back(grad_output, q, k, v, mask, through_softmax=lambda g, y: expanded(y, g))
 
 
 @mistake(

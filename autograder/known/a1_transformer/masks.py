@@ -249,6 +249,21 @@ def prefix_ignored(kind, length, prefix_length=0):
 
 
 @mistake(
+    LANGUAGE, "Your causal LM has a prefix, too: `prefix_length` is for the kind “prefix”, whatever it is."
+)
+def causal_with_a_prefix(kind, length, prefix_length=0):
+    return who_sees(kind, length, prefix_length, causal=lambda i, j, p: (j <= i) | (j < p))
+
+
+@mistake(
+    LANGUAGE,
+    "You shifted the diagonal by the prefix: so every token sees ahead, not only those of the prefix.",
+)
+def diagonal_shifted(kind, length, prefix_length=0):
+    return who_sees(kind, length, prefix_length, prefix=lambda i, j, p: j <= i + p)
+
+
+@mistake(
     LANGUAGE,
     "Your prefix sees the continuation: the prefix is columns that all may look at, not rows that see all.",
 )

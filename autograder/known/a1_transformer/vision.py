@@ -144,6 +144,38 @@ class ResidualFromTheNorm(Block):
 
 @mistake(
     BLOCK,
+    "After the MLP you add to the normalised tokens: in pre-norm nothing on the residual path is normalised.",
+)
+class MlpResidualFromTheNorm(Block):
+    def pre(self, x, mask):
+        x = self.norm2(x + self.look(self.norm1(x), mask))
+        return x + self.mlp(x)
+
+
+@mistake(BLOCK, "Your MLP reads x without its norm: in pre-norm each sublayer has one.")
+class MlpNotNormalised(Block):
+    def pre(self, x, mask):
+        x = x + self.look(self.norm1(x), mask)
+        return x + self.mlp(x)
+
+
+@mistake(BLOCK, "Your attention reads x without its norm: in pre-norm each sublayer has one.")
+class AttentionNotNormalised(Block):
+    def pre(self, x, mask):
+        x = x + self.look(x, mask)
+        return x + self.mlp(self.norm2(x))
+
+
+@mistake(
+    BLOCK, "Your post-norm MLP is added to the block's input: its residual starts from what `norm1` returned."
+)
+class PostNormMlpFromTheInput(Block):
+    def post(self, x, mask):
+        return self.norm2(x + self.mlp(self.norm1(x + self.look(x, mask))))
+
+
+@mistake(
+    BLOCK,
     "You add the *original* x after the MLP: its residual connection starts from what the attention has updated.",
 )
 class BothResidualsFromTheInput(Block):
@@ -297,7 +329,7 @@ class PatchesByReshape(PatchEmbed):
         p = self.patch_size
         x = images.view(batch, channels, height // p, p, width // p, p)
         x = x.transpose(3, 4).permute(0, 2, 3, 1, 4, 5).contiguous()
-        return x.view(batch, -1, channels * p**2) @ self.proj.weight.T + self.proj.bias
+        return F.linear(x.view(batch, -1, channels * p**2), self.proj.weight, self.proj.bias)
 
 
 @mistake(PATCHES, "You reshaped the image straight into patches, which only cuts it into runs of pixels: split height and "
@@ -543,6 +575,33 @@ class NormAfterPooling(Reader):
     def forward(self, images):
         states = self.through_blocks(self.embed(images))
         return ViTOutput(self.norm(self.pooled(states[-1], states[-1])), states[-1], tuple(states))
+
+
+@mistake(
+    VIT,
+    "With pool='mean' you average before the final norm: every kind of pooling starts from the normalised tokens.",
+)
+class MeanBeforeNorm(Reader):
+    def pooled(self, tokens, before_norm):
+        return (
+            self.norm(before_norm.mean(dim=1)) if self.pool == "mean" else super().pooled(tokens, before_norm)
+        )
+
+
+@mistake(
+    VIT,
+    "Your `attention_pool` reads the tokens before the final norm: every kind of pooling starts from its result.",
+)
+class MapBeforeNorm(Reader):
+    def pooled(self, tokens, before_norm):
+        return super().pooled(before_norm if self.pool == "map" else tokens, before_norm)
+
+
+@mistake(VIT, "Nothing can learn through your `hidden_states`: keep them as they are, without detach.")
+class DetachedStates(Reader):
+    def forward(self, images):
+        output = super().forward(images)
+        return output._replace(hidden_states=tuple(state.detach() for state in output.hidden_states))
 
 
 @mistake(VIT, "You apply the final norm after every block; it comes once, after the last.")

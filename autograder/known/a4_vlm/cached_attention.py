@@ -263,6 +263,44 @@ class NotCausalWithACache(Mistaken):
         return super().forward(x, positions, mask, cache)
 
 
+class CausalByPositions(Mistaken):
+    """Where no mask is given a token sees the keys whose position is not larger than its own."""
+
+    def forward(self, x, positions, mask=None, cache=None):
+        if mask is None:
+            at = self.key_positions(positions, cache)
+            mask = (at[..., None, :] <= positions[..., None]).view(-1, 1, x.shape[1], at.shape[-1])
+        return super().forward(x, positions, mask, cache)
+
+
+@mistake(
+    CACHED,
+    "You made the causal mask from `positions`: it is the tokens' places in x and in the cache that count.",
+)
+class PositionsAmongKeyPlaces(CausalByPositions):
+    def key_positions(self, positions, cache):
+        return torch.arange(positions.shape[-1] + (0 if cache is None else cache.length))
+
+
+@mistake(
+    CACHED,
+    "You compared `positions` with places in the cache, or with one another, for the causal mask: it is the tokens' "
+    "places in x and in the cache that count.",
+)
+class PositionsAmongCachePlaces(CausalByPositions):
+    def key_positions(self, positions, cache):
+        return positions if cache is None else torch.arange(cache.length + positions.shape[-1])
+
+
+@mistake(
+    CACHED,
+    "You compared the new tokens' positions with one another for the causal mask: it is their places in x that count.",
+)
+class PositionsAmongNewOnes(CausalByPositions):
+    def key_positions(self, positions, cache):
+        return F.pad(positions, (0 if cache is None else cache.length, 0), value=-1)
+
+
 @mistake(CACHED, "Without a mask your tokens see one token too many, the next one.")
 class OneAhead(Mistaken):
     def causal(self, new, keys):

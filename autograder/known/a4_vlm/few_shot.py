@@ -119,17 +119,21 @@ def prompt_of(shots, image_id, eoc_id, prefix):
     return [t for shot in shots for t in (image_id, *prefix, *shot, eoc_id)] + [image_id, *prefix]
 
 
-def picked(read, prompt, answer, shift=1):
+def log_softmax(logits):
+    return logits.log_softmax(dim=-1)
+
+
+def picked(read, prompt, answer, shift=1, soften=log_softmax):
     """log p of each token of the answer, behind the prompt; right with shift=1."""
     ids = torch.tensor([*prompt, *answer])
-    log_p = read(ids[None])[0].log_softmax(dim=-1)
+    log_p = soften(read(ids[None])[0])
     at = (torch.arange(len(prompt), len(ids)) - shift).clamp(min=0)
     return log_p[at, ids[len(prompt) :]]
 
 
-def scored(read, prompt, labels, eoc_id, score=lambda log_p: log_p.sum()):
+def scored(read, prompt, labels, eoc_id, score=lambda log_p: log_p.sum(), soften=log_softmax):
     """The right scores behind a prompt; `score` makes one number of a label's log p."""
-    return torch.stack([score(picked(read, prompt, [*label, eoc_id])) for label in labels])
+    return torch.stack([score(picked(read, prompt, [*label, eoc_id], soften=soften)) for label in labels])
 
 
 @mistake(
@@ -360,6 +364,35 @@ def softmax_over_the_text(read, shots, labels, *, image_id, eoc_id, prefix=()):
     return from_logits(read, prompt, labels, eoc_id, lambda x, ids: x.log_softmax(dim=0).gather(1, ids).sum())
 
 
+@mistake(
+    SCORES,
+    "Your softmax runs over the places of the text: the likelihoods of the next token sum to 1 over the vocabulary.",
+)
+def softmax_over_the_whole_text(read, shots, labels, *, image_id, eoc_id, prefix=()):
+    prompt = prompt_of(shots, image_id, eoc_id, prefix)
+    return scored(read, prompt, labels, eoc_id, soften=lambda x: x.log_softmax(dim=0))
+
+
+@mistake(
+    SCORES,
+    "You took the logarithm of a softmax, which is exactly 0 for what is very unlikely: log_softmax never has to leave "
+    "the logarithm.",
+)
+def log_of_softmax(read, shots, labels, *, image_id, eoc_id, prefix=()):
+    prompt = prompt_of(shots, image_id, eoc_id, prefix)
+    return scored(read, prompt, labels, eoc_id, soften=lambda x: x.softmax(dim=-1).log())
+
+
+@mistake(
+    SCORES,
+    "You added a small number to a softmax before its logarithm, so that all that is very unlikely gets the same score: "
+    "log_softmax needs no such number.",
+)
+def log_of_softmax_and_a_bit(read, shots, labels, *, image_id, eoc_id, prefix=()):
+    prompt = prompt_of(shots, image_id, eoc_id, prefix)
+    return scored(read, prompt, labels, eoc_id, soften=lambda x: (x.softmax(dim=-1) + 1e-9).log())
+
+
 @mistake(SCORES, "You returned likelihoods: return their logarithms.")
 def likelihoods(read, shots, labels, *, image_id, eoc_id, prefix=()):
     return scored(read, prompt_of(shots, image_id, eoc_id, prefix), labels, eoc_id).exp()
@@ -428,6 +461,26 @@ def padding_scored(read, shots, labels, *, image_id, eoc_id, prefix=()):
 def padded_in_front(read, shots, labels, *, image_id, eoc_id, prefix=()):
     prompt, longest = prompt_of(shots, image_id, eoc_id, prefix), max(map(len, labels))
     fronts = [[eoc_id] * (longest - len(label)) for label in labels]
+    rows = [
+        picked(read, front + prompt, [*label, eoc_id]) for front, label in zip(fronts, labels, strict=True)
+    ]
+    return torch.stack([row.sum() for row in rows])
+
+
+@mistake(SCORES, "You scored the padding, too: only the label's own tokens and its one <eoc> count.")
+def padding_of_zeros_scored(read, shots, labels, *, image_id, eoc_id, prefix=()):
+    prompt, longest = prompt_of(shots, image_id, eoc_id, prefix), max(map(len, labels))
+    padded = [[*label, eoc_id, *[0] * (longest - len(label))] for label in labels]
+    return torch.stack([picked(read, prompt, label).sum() for label in padded])
+
+
+@mistake(
+    SCORES,
+    "You padded on the left, which moves every token of the shorter texts: fill up behind their end.",
+)
+def padded_on_the_left(read, shots, labels, *, image_id, eoc_id, prefix=()):
+    prompt, longest = prompt_of(shots, image_id, eoc_id, prefix), max(map(len, labels))
+    fronts = [[0] * (longest - len(label)) for label in labels]
     rows = [
         picked(read, front + prompt, [*label, eoc_id]) for front, label in zip(fronts, labels, strict=True)
     ]

@@ -172,6 +172,14 @@ class MediaByTheLatentsNorm(Resampler):
         return block.norm_latents(torch.cat([media, latents], dim=1))
 
 
+@mistake(
+    RESAMPLER, "You normalise the media once, by the first block's norm: each block has its own `norm_media`."
+)
+class MediaByTheFirstBlocksNorm(Resampler):
+    def keys(self, block, media, latents):
+        return torch.cat([self.blocks[0].norm_media(media), block.norm_latents(latents)], dim=1)
+
+
 @mistake(RESAMPLER, "You normalise the latents among the keys with `norm_media`; theirs is `norm_latents`.")
 class KeyLatentsByTheMediaNorm(Resampler):
     def keys(self, block, media, latents):
@@ -292,6 +300,12 @@ class FinalNormInEveryBlock(Resampler):
         for block in self.blocks:
             latents = self.step(block, media, latents)
         return latents
+
+
+@mistake(RESAMPLER, "Your last norm stands inside the loop: self.norm comes once, at the end.")
+class FinalNormInEveryBlockAndAtTheEnd(Resampler):
+    def step(self, block, media, latents):
+        return self.norm(super().step(block, media, latents))
 
 
 @mistake(RESAMPLER, "You normalise the latents before the first block: `self.norm` comes once, at the end.")
@@ -603,6 +617,12 @@ class AllBlindTogether(Gated):
         return super().attend(x, media, mask).masked_fill(~every, 0)
 
 
+@mistake(GATED, "Your layer never looks at the media: attention's output, gated, is added to x.")
+class NeverLooks(Gated):
+    def forward(self, x, media, mask):
+        return x + self.open(self.mlp_gate) * self.think(x)
+
+
 @mistake(GATED, "Your gates lack the tanh: the layer adds tanh(gate) * ..., not gate * ....")
 class NoTanh(Gated):
     def open(self, gate):
@@ -831,6 +851,18 @@ class AllImagesUpToItsOwn(Gated):
         return up_to.repeat_interleave(latents, dim=2)
 
 
+@mistake(GATED, "All your tokens that see an image see the first one: each looks at its own.")
+class FirstImageForAll(Gated):
+    def look(self, x, media, mask):
+        return super().look(x, media[:, :1], mask.any(dim=2, keepdim=True))
+
+
+@mistake(GATED, "You used the first image alone: each token looks at its own, and that may be another.")
+class FirstImageAlone(Gated):
+    def look(self, x, media, mask):
+        return super().look(x, media[:, :1], mask[..., :1])
+
+
 @mistake(GATED, "You average the latents of an image: each of them is a key and a value of its own.")
 class LatentsAveraged(Gated):
     def keys(self, media):
@@ -995,6 +1027,16 @@ def next_image(is_image, images):
 @mistake(MASK, "Your tokens see all images that are still to come; they see the last one that has appeared.")
 def images_to_come(is_image, images):
     return numbered(is_image, images, compare=torch.lt)
+
+
+@mistake(MASK, "You count the images still to come: count those up to the token.")
+def counted_from_the_end(is_image, images):
+    return numbered(is_image, images, seen=is_image.flip(1).cumsum(dim=1).flip(1))
+
+
+@mistake(MASK, "You kept the column for “no image yet”: leave it out, so that column 0 is the first image.")
+def column_for_no_image(is_image, images):
+    return numbered(is_image, images + 1, first=0)
 
 
 @mistake(MASK, "Tokens before the first image see the first one in your mask: they see none.")

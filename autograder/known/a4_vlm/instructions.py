@@ -190,11 +190,16 @@ def by_pairs_both_ways(graph, absent=(), margin=0.1):
 # --- mistakes ----------------------------------------------------------------------------------------
 
 
+def is_unique(name, objects):
+    return objects.count(name) == 1
+
+
 def instruct(
     graph, absent, margin, *, article=a, plural=plural, numbers=NUMBERS, relations=related, all_things=len,
     names=lambda objects: list(dict.fromkeys(objects)), seen=lambda name, objects: name in objects,
-    pass_over=True, may_relate=lambda name, objects: objects.count(name) == 1, neither=None, backwards="no",
-    noes=True, there=None, the_answer=None, amount=None, order=None, neighbours=None, capital=True, list_all=None,
+    present=None, pass_over=True, absent_counted=False, may_relate=is_unique, relation_pairs=permutations,
+    to_its_own_name=True, neither=None, backwards="no", noes=True, may_ask=is_unique, there=None, the_answer=None,
+    amount=None, order=None, neighbours=None, described=lambda holds, level: holds[:1], capital=True, list_all=None,
     describe_unique=True, told=None, more=lambda m, n: m > n, pairs=permutations, number_of=None,
 ):  # fmt: skip
     """Right where no option is given; each mistake changes one or two."""
@@ -207,14 +212,17 @@ def instruct(
             return amount(name, number_of(name))
         return article(name) if number_of(name) == 1 else f"{numbers[number_of(name)]} {plural(name)}"
 
-    talk = [(f"Is there {article(name)}?", "yes") for name in names(objects)]
+    talk = [(f"Is there {article(name)}?", "yes") for name in (present or names)(objects)]
     talk += [
         (f"Is there {article(name)}?", "no") for name in absent if not (pass_over and seen(name, objects))
     ]
     talk += [("How many things are there?", numbers[all_things(objects)])]
     talk += [(f"How many {plural(name)} are there?", numbers[number_of(name)]) for name in names(objects)]
-    fit = [i for i in things if may_relate(objects[i], objects)]
-    for i, j in permutations(fit, 2):
+    if absent_counted:
+        talk += [(f"How many {plural(name)} are there?", "zero") for name in absent if name not in objects]
+    for i, j in relation_pairs([i for i in things if may_relate(objects[i], objects)], 2):
+        if objects[i] == objects[j] and not to_its_own_name:
+            continue
         holds = relations(centres[i], centres[j], margin)
         for relation in MIRROR:
             question = f"Is the {objects[i]} {relation} the {objects[j]}?"
@@ -225,9 +233,11 @@ def instruct(
                     talk.append((question, backwards))
             elif neither:
                 talk.append((question, neither))
-    for j in fit:
+    for j in [j for j in things if may_ask(objects[j], objects)]:
         for relation in MIRROR:
             beyond = [i for i in things if relation in relations(centres[i], centres[j], 0) and i != j]
+            axis = int(relation in ("above", "below"))
+            beyond.sort(key=lambda i: abs(centres[i][axis] - centres[j][axis]))  # the nearest first
             plain = [i for i in beyond if relation in relations(centres[i], centres[j], margin)]
             found = there(beyond, plain, objects, centres, j) if there else plain if len(beyond) == 1 else []
             for i in found:
@@ -240,9 +250,9 @@ def instruct(
     row = [i for i in things if not describe_unique or objects.count(objects[i]) == 1]
     row = order(row, centres) if order else sorted(row, key=lambda i: centres[i])
     for i, j in neighbours(row) if neighbours else pairwise(row):
-        holds = relations(centres[i], centres[j], margin)
-        if holds:
-            text += f" The {objects[i]} is {holds[0]} the {objects[j]}."
+        holds, level = (relations(centres[i], centres[j], m) for m in (margin, 0))
+        for relation in described(holds, level):
+            text += f" The {objects[i]} is {relation} the {objects[j]}."
 
     thoughts = []
     for one, other in pairs(list(dict.fromkeys(objects)), 2):
@@ -345,12 +355,31 @@ wrong(
     "names the other way round.",
     noes=False,
 )
+wrong("relations_one_way_only", "You asked of each two things in one order only: either of them comes first once.",
+      relation_pairs=combinations)  # fmt: skip
 wrong("everything_is_yes", "You answered yes the other way round, too: if the fox is left of the owl, the owl is not "
       "left of the fox.", backwards="yes")  # fmt: skip
 wrong(
     "ambiguous_things",
     "You asked about “the fox” where there are two: leave names out that are not unique.",
     may_relate=lambda name, objects: True,
+    may_ask=lambda name, objects: True,
+)
+wrong(
+    "ambiguous_relations",
+    "You asked where “the fox” is though there are two: relations are for unique names only.",
+    may_relate=lambda name, objects: True,
+)
+wrong(
+    "ambiguous_relations_of_two_names",
+    "You asked where “the fox” is from the owl though there are two foxes: relations are for unique names only.",
+    may_relate=lambda name, objects: True,
+    to_its_own_name=False,
+)
+wrong(
+    "ambiguous_whats",
+    "You asked what is left of “the fox” though there are two: ask it of unique names only.",
+    may_ask=lambda name, objects: True,
 )
 wrong(
     "described_ambiguous_things",
@@ -369,6 +398,10 @@ wrong(
 )
 wrong("each_thing_by_itself", "You asked for a name as often as it occurs: each name is asked for once.",
       names=list)  # fmt: skip
+wrong("present_once_for_each_thing", "You asked “Is there a fox?” once for each fox: ask once for each name.",
+      present=list)  # fmt: skip
+wrong("absent_things_counted", "You asked how many there are of the absent names, too: count what is to be seen.",
+      absent_counted=True)  # fmt: skip
 wrong(
     "kinds_counted",
     "You counted names instead of things: two foxes and an owl are three things.",
@@ -391,6 +424,17 @@ wrong(
     there=lambda beyond, plain, objects, centres, j: sorted(
         plain, key=lambda i: abs(centres[i][0] - centres[j][0]) + abs(centres[i][1] - centres[j][1])
     )[:1],
+)
+wrong(
+    "nearest_along_the_axis",
+    "You answered with the nearest of several things: ask only where a single thing is on that side.",
+    there=lambda beyond, plain, objects, centres, j: plain[:1],
+)
+wrong(
+    "nearest_if_by_the_margin",
+    "You took the nearest of several things and looked at its margin alone: ask only where a single thing is on "
+    "that side.",
+    there=lambda beyond, plain, objects, centres, j: [i for i in beyond[:1] if i in plain],
 )
 wrong(
     "every_one_of_several",
@@ -426,6 +470,18 @@ wrong(
         else []
     ),
 )
+wrong(
+    "names_on_that_side_counted",
+    "You counted names on that side, not things: two owls there are two things, and nobody can tell which is meant.",
+    there=lambda beyond, plain, objects, centres, j: (
+        plain[:1] if len({objects[i] for i in beyond}) == 1 else []
+    ),
+)
+wrong(
+    "never_what",
+    "You left out the questions “What is left of the fox?”: ask them where a single thing is on that side.",
+    there=lambda beyond, plain, objects, centres, j: [],
+)
 wrong("the_instead_of_a", "You answered “the owl” to “What is left of the fox?”: it is “an owl”.",
       the_answer=lambda name: f"the {name}")  # fmt: skip
 wrong(
@@ -436,6 +492,13 @@ wrong(
 wrong("listed_alphabetically", "Your description lists names by the alphabet: take them as they first occur.",
       list_all=lambda objects: [a(n) if objects.count(n) == 1 else f"{NUMBERS[objects.count(n)]} {plural(n)}"
                                 for n in sorted(set(objects))])  # fmt: skip
+wrong(
+    "listed_by_number",
+    "Your description begins with what there is most of: take names as they first occur.",
+    names=lambda objects: list(dict(Counter(objects).most_common())),
+)
+wrong("one_for_a", "You wrote “one fox”: the amount of a single thing is “a fox”.",
+      amount=lambda name, n: f"{NUMBERS[n]} {name if n == 1 else plural(name)}")  # fmt: skip
 wrong("no_capital", "Your description begins with a small letter.", capital=False)
 wrong(
     "in_the_order_of_the_scene",
@@ -461,6 +524,26 @@ wrong(
     "first_pair_only",
     "Your description stops after two things: go on to the last one.",
     neighbours=lambda row: pairwise(row[:2]),
+)
+wrong(
+    "both_relations_described",
+    "Your description says two relations of a pair: above or below only where x does not tell.",
+    described=lambda holds, level: holds,
+)
+wrong(
+    "only_x_described",
+    "Your description says nothing where x does not tell: then y may.",
+    described=lambda holds, level: [relation for relation in holds if relation == "left of"],
+)
+wrong(
+    "y_described_without_the_margin",
+    "Your description says above or below of things that are next to level: the margin counts there, too.",
+    described=lambda holds, level: holds[:1] or level[1:],
+)
+wrong(
+    "described_without_the_margin",
+    "Your description says left of where two things are next to level: the margin counts there, too.",
+    described=lambda holds, level: level[:1],
 )
 wrong("as_many_is_more", "You answered yes where there are as many: more means more.",
       more=lambda m, n: m >= n)  # fmt: skip

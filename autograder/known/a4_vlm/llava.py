@@ -778,6 +778,18 @@ def labels_all_ignored(ids, text_embeds, image_features, image_id, labels=None):
     return embeds, None if labels is None else torch.full_like(spliced, IGNORED)
 
 
+@mistake(SPLICE, "A label of 0 is a label: only what stands for an image is -100.")
+def labels_of_0_ignored(ids, text_embeds, image_features, image_id, labels=None):
+    if labels is not None:
+        labels = torch.where(labels <= 0, IGNORED, labels)
+    return right(ids, text_embeds, image_features, image_id, labels)
+
+
+@mistake(SPLICE, "You return labels as floats: they are ids, so keep the dtype of those that are given.")
+def labels_as_floats(ids, text_embeds, image_features, image_id, labels=None):
+    return right(ids, text_embeds, image_features, image_id, None if labels is None else labels.float())
+
+
 @mistake(SPLICE, "You ignore all labels before the last image, too: only the patches' labels become -100.")
 def labels_before_ignored(ids, text_embeds, image_features, image_id, labels=None):
     if labels is not None:
@@ -1126,6 +1138,47 @@ def up_to_the_last_end(ids, assistant_id, end_id):
 
 @mistake(
     LABELS,
+    "Your answers run to the row's last end token: each ends with the first one after its <assistant>.",
+)
+def up_to_the_rows_last_end(ids, assistant_id, end_id):
+    starts, ends = ids == assistant_id, ids == end_id
+    begun = starts.cumsum(-1) > starts
+    goes_on = (ends.flip(-1).cumsum(-1).flip(-1) > 0) | ~ends.any(-1, keepdim=True)
+    return ids.masked_fill(~(begun & goes_on), IGNORED)
+
+
+@mistake(
+    LABELS,
+    "You overlook an empty answer: its end token stands right after <assistant>, and is learned.",
+)
+def past_an_empty_answer(ids, assistant_id, end_id):
+    if ids.ndim > 1:
+        return torch.stack([past_an_empty_answer(row, assistant_id, end_id) for row in ids])
+    labels = torch.full_like(ids, IGNORED)
+    for start in (ids == assistant_id).nonzero().flatten().tolist():
+        ends = [i for i in range(start + 2, len(ids)) if ids[i] == end_id]
+        end = ends[0] + 1 if ends else len(ids)
+        labels[start + 1 : end] = ids[start + 1 : end]
+    return labels
+
+
+@mistake(
+    LABELS,
+    "You go on past an empty answer up to the next end token: its own may stand right after <assistant>.",
+)
+def past_an_empty_answer_without_markers(ids, assistant_id, end_id):
+    return past_an_empty_answer(ids, assistant_id, end_id).masked_fill(ids == assistant_id, IGNORED)
+
+
+@mistake(LABELS, "You leave out an empty answer's end token: it ends an answer, too, so it is learned.")
+def empty_answers_left_out(ids, assistant_id, end_id):
+    behind = F.pad(ids[..., :-1] == assistant_id, (1, 0))
+    labels = right_labels(ids, assistant_id, end_id)
+    return labels.masked_fill(behind & (ids == end_id), IGNORED)
+
+
+@mistake(
+    LABELS,
     "You return a row's labels in a batch of one: ids of shape (length,) give labels of shape (length,).",
 )
 def always_a_batch(ids, assistant_id, end_id):
@@ -1324,8 +1377,8 @@ wrong_phase(
 
 @mistake(
     PHASE,
-    "Nothing changes: requires_grad of a module is just a new attribute; set it on each parameter, or call "
-    "module.requires_grad_(...).",
+    "Nothing changes: no parameter's requires_grad is set. (train() and eval() don't freeze, and requires_grad of a "
+    "module is just a new attribute.)",
 )
 def attribute_of_the_module(model, phase):
     model.visual.requires_grad = False

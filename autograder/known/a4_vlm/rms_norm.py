@@ -319,6 +319,24 @@ def weight_left_out_of_the_mean(grad_y, x, weight, eps=1e-6):
 
 @mistake(
     BACKWARD,
+    "You multiplied by the weight at the end: it belongs to grad_y before the mean is taken, as it differs from number "
+    "to number.",
+)
+def weight_at_the_end(grad_y, x, weight, eps=1e-6):
+    grad_x, grad_weight = norm_backward(grad_y, x, np.ones_like(weight), eps)
+    return weight * grad_x, grad_weight
+
+
+@mistake(
+    BACKWARD,
+    "You took only y_i's dependence on its own x_i: through the root x_i moves all other y_j, too.",
+)
+def own_number_only(grad_y, x, weight, eps=1e-6):
+    return norm_backward(grad_y, x, weight, eps, averaged=lambda a: a / a.shape[-1])
+
+
+@mistake(
+    BACKWARD,
     "You subtracted the mean of the gradient, as in layer norm: RMS norm takes no mean away, so there is no such path.",
 )
 def as_layer_norm_backward(grad_y, x, weight, eps=1e-6):

@@ -389,6 +389,11 @@ def first_position_only(x, positions, base=10000.0):
     return rotate(x, positions[..., :1] + torch.arange(x.shape[2]), base)
 
 
+@mistake(ROTARY, "You count from the first token's position: positions may begin anywhere.")
+def relative_to_the_first(x, positions, base=10000.0):
+    return rotate(x, positions - positions[..., :1], base)
+
+
 @mistake(
     ROTARY, "You used the first text's positions for all: where they are (batch, length) each has its own."
 )
@@ -428,6 +433,34 @@ def promoted(x, positions, base=10000.0):
 @mistake(ROTARY, "You return float64, whatever x is: bring the result back to x.dtype.")
 def always_float64(x, positions, base=10000.0):
     return rotate(x.double(), positions, base)
+
+
+@mistake(
+    ROTARY,
+    "You computed the angles in x's dtype: in float16 they are off by whole turns; compute them in float32 and turn "
+    "only cos and sin into x's dtype.",
+)
+def angles_of_its_type(x, positions, base=10000.0):
+    return rotate(
+        x, positions, base, angle=lambda m, frequency: m[..., None].to(x.dtype) * frequency.to(x.dtype)
+    )
+
+
+@mistake(
+    ROTARY,
+    "You turned the positions into x's dtype, and float16 has no odd numbers above 2048: turn only cos and sin into it.",
+)
+def positions_of_its_type(x, positions, base=10000.0):
+    return rotate(x, positions, base, angle=lambda m, frequency: m.to(x.dtype)[..., None].float() * frequency)
+
+
+@mistake(
+    ROTARY,
+    "You turned the frequencies into x's dtype: float16 has three digits, too few for far positions; turn only cos and "
+    "sin into it.",
+)
+def frequencies_of_its_type(x, positions, base=10000.0):
+    return rotate(x, positions, base, angle=lambda m, frequency: m[..., None] * frequency.to(x.dtype).float())
 
 
 @mistake(ROTARY, "No gradient gets through: leave out detach, .data and no_grad.")

@@ -225,6 +225,11 @@ def zero_is_uniform(logits, temperature=1.0, top_k=None, top_p=None):
     return answer(logits, temperature, top_k, top_p, zero=lambda x: torch.full_like(x, 1 / x.shape[-1]))
 
 
+@mistake(NEXT, "At temperature 0 you took the largest logit of the whole batch: each row has its own.")
+def zero_is_greedy_once(logits, temperature=1.0, top_k=None, top_p=None):
+    return answer(logits, temperature, top_k, top_p, zero=lambda x: (x == x.max()).float())
+
+
 @mistake(NEXT, "You always gave all probability to the likeliest token: that is for temperature 0 alone.")
 def always_greedy(logits, temperature=1.0, top_k=None, top_p=None):
     return one_hot(logits)
@@ -438,6 +443,22 @@ def not_normalised_at_the_end(logits, temperature=1.0, top_k=None, top_p=None):
     return answer(logits, temperature, top_k, top_p, cut_p=cut_p)
 
 
+@mistake(NEXT, "You divided by the sum after top_p, but not after top_k: each step's rows sum to 1.")
+def not_normalised_in_between(logits, temperature=1.0, top_k=None, top_p=None):
+    def cut_k(p, k):
+        return p if k is None else p * (rank(p) < k)
+
+    return answer(logits, temperature, top_k, top_p, cut_k=cut_k)
+
+
+@mistake(NEXT, "You filled cut logits with 0, and exp(0) is 1: fill with -inf.")
+def logits_behind_top_k_are_0(logits, temperature=1.0, top_k=None, top_p=None):
+    def soften(x, t):
+        return (x / t if top_k is None else x / t * (rank(x) < top_k)).softmax(dim=-1)
+
+    return answer(logits, temperature, None, top_p, soften=soften)
+
+
 @mistake(
     NEXT,
     "You gave the others the logit 0: e^0 is 1, so they can still be drawn. Give them -inf (or make the probability 0).",
@@ -484,6 +505,35 @@ def gathered_back(logits, temperature=1.0, top_k=None, top_p=None):
     right = answer(logits, temperature, top_k, top_p)
     p, order = right.sort(dim=-1, descending=True)
     return right if top_k is None and top_p is None else p.gather(-1, order)
+
+
+def nucleus_by(put_back):
+    """top_p with a mask in the order of the sorted tokens; `put_back` says whom it is used on."""
+
+    def cut_p(p, top):
+        if top is None or top == 1:
+            return p
+        p_sorted, order = p.sort(dim=-1, descending=True)
+        return normalised(p * put_back(p_sorted.cumsum(dim=-1) - p_sorted < top, order))
+
+    return cut_p
+
+
+@mistake(
+    NEXT,
+    "Your mask is in the order of the sorted tokens, but you used it on the unsorted ones: scatter it back to their ids.",
+)
+def mask_left_sorted(logits, temperature=1.0, top_k=None, top_p=None):
+    return answer(logits, temperature, top_k, top_p, cut_p=nucleus_by(lambda keep, order: keep))
+
+
+@mistake(
+    NEXT,
+    "You put your mask back by `gather` with the sort's indices, which sorts it once more: scatter it back to the ids.",
+)
+def mask_gathered_back(logits, temperature=1.0, top_k=None, top_p=None):
+    cut_p = nucleus_by(lambda keep, order: keep.gather(-1, order))
+    return answer(logits, temperature, top_k, top_p, cut_p=cut_p)
 
 
 @mistake(NEXT, "You returned logarithms: probabilities are asked for.")

@@ -175,6 +175,11 @@ def weights_swapped(masks, iou, targets):
     return each(masks, targets, 1.0, 20.0).amin(1).mean(), iou_error(masks, iou, targets)
 
 
+@mistake(BEST, "You weighted both losses with 20: dice has 1.")
+def both_weighted(masks, iou, targets):
+    return each(masks, targets, 20.0, 20.0).amin(1).mean(), iou_error(masks, iou, targets)
+
+
 @mistake(BEST, "The dice loss is missing.")
 def focal_alone(masks, iou, targets):
     return each(masks, targets, dice=0.0).amin(1).mean(), iou_error(masks, iou, targets)
@@ -242,7 +247,7 @@ def summed_errors(masks, iou, targets):
 
 @mistake(
     BEST,
-    "You made the truth from sigmoids (a soft IoU), so the masks learn from iou_loss: use the thresholded masks.",
+    "You made the truth from sigmoids (a soft IoU): use the thresholded masks.",
 )
 def soft_truth(masks, iou, targets):
     return mask_loss(masks, targets), F.mse_loss(iou, soft_iou(masks, targets))
@@ -266,6 +271,15 @@ def returned_the_other_way_round(masks, iou, targets):
 @mistake(BEST, "You chose by the focal loss alone: choose by 20 focal + dice.")
 def chosen_by_focal(masks, iou, targets):
     best = parts(masks, targets)[0].argmin(1, keepdim=True)
+    return each(masks, targets).gather(1, best).mean(), iou_error(masks, iou, targets)
+
+
+@mistake(
+    BEST,
+    "You chose the mask with the least dice loss: the least whole loss, 20 focal + dice, decides.",
+)
+def chosen_by_dice(masks, iou, targets):
+    best = parts(masks, targets)[1].argmin(1, keepdim=True)
     return each(masks, targets).gather(1, best).mean(), iou_error(masks, iou, targets)
 
 
@@ -347,6 +361,16 @@ def at_least_zero(masks, iou, targets):
 def dice_for_iou(masks, iou, targets):
     truly = true_iou(masks, targets)
     return mask_loss(masks, targets), F.mse_loss(iou, 2 * truly / (1 + truly))
+
+
+@mistake(BEST, "You took 1 - dice for the true IoU: count the pixels of the thresholded mask.")
+def one_minus_dice(masks, iou, targets):
+    return mask_loss(masks, targets), F.mse_loss(iou, 1 - parts(masks, targets)[1])
+
+
+@mistake(BEST, "You cut the probabilities off at 0, so that every pixel is in the mask: cut the logits off.")
+def probabilities_above_zero(masks, iou, targets):
+    return mask_loss(masks, targets), F.mse_loss(iou, true_iou(masks.sigmoid(), targets))
 
 
 @mistake(BEST, "You took the predicted IoU to be an error, 1 - IoU: it is the IoU.")

@@ -115,6 +115,23 @@ class ResidualInTheFirstLayer(Block):
         return self.norm1(t + self.self_attn(t, t, t)) if self.first else super().among(t, tpos)
 
 
+@wrong("In the first layer you left out norm1: only the sum is gone there, the norm stays.")
+class NoNormInTheFirstLayer(Block):
+    def among(self, t, tpos):
+        return self.self_attn(t, t, t) if self.first else super().among(t, tpos)
+
+
+@wrong(
+    "You left the token positions out of the cross-attentions, too: in the first layer only sublayer 1 does "
+    "without."
+)
+class NoTokenPositionsInTheFirstLayer(Block):
+    def forward(self, tokens, pixels, token_positions, pixel_positions):
+        if self.first:
+            token_positions = torch.zeros_like(token_positions)
+        return super().forward(tokens, pixels, token_positions, pixel_positions)
+
+
 @wrong("You treat every layer as the first: later ones add positions and the residual in sublayer 1.")
 class AlwaysFirst(Block):
     def among(self, t, tpos):
@@ -186,6 +203,51 @@ class BackWithoutPixelPositions(Block):
         return self.norm4(p + self.image_to_token(p, t + tpos, t))
 
 
+@wrong(
+    "Your pixels are handed on with their positions: these are for queries and keys, and the sum takes the "
+    "pixels that came in without them."
+)
+class PixelsKeepPositions(Block):
+    def back(self, t, p, tpos, ppos):
+        return self.norm4(p + ppos + self.image_to_token(p + ppos, t + tpos, t))
+
+
+@wrong(
+    "Your tokens are handed on with their positions: these are for queries and keys, and each sum takes the "
+    "tokens that came in without them."
+)
+class TokensKeepPositions(Block):
+    def among(self, t, tpos):
+        if self.first:
+            return super().among(t, tpos)
+        q = t + tpos
+        return self.norm1(q + self.self_attn(q, q, t))
+
+    def look(self, t, p, tpos, ppos):
+        q = t + tpos
+        return self.norm2(q + self.token_to_image(q, p + ppos, p))
+
+
+@wrong(
+    "You added the positions to the tokens for good in sublayer 1, so that values and sum have them, too: they "
+    "are for queries and keys alone."
+)
+class TokensTakePositionsIn(Block):
+    def among(self, t, tpos):
+        if self.first:
+            return super().among(t, tpos)
+        q = t + tpos
+        return self.norm1(q + self.self_attn(q, q, q))
+
+
+@wrong(
+    "Your positions stay in what is handed on: they are for queries and keys, and the sum takes what came in "
+    "without them."
+)
+class AllKeepPositions(TokensKeepPositions, PixelsKeepPositions):
+    pass
+
+
 @wrong("You normalise before each sublayer (pre-norm): here the norm comes after the sum.")
 class PreNorm(Block):
     def forward(self, tokens, pixels, token_positions, pixel_positions):
@@ -206,6 +268,24 @@ class NormsSwapped(Block):
 
     def think(self, t):
         return self.norm2(t + self.mlp(t))
+
+
+@wrong("norm1 is missing in yours: each of the four sublayers has a norm after its sum.")
+class NoNorm1(Block):
+    def among(self, t, tpos):
+        return self.self_attn(t, t, t) if self.first else t + self.self_attn(t + tpos, t + tpos, t)
+
+
+@wrong("norm2 is missing in yours: each of the four sublayers has a norm after its sum.")
+class NoNorm2(Block):
+    def look(self, t, p, tpos, ppos):
+        return t + self.token_to_image(t + tpos, p + ppos, p)
+
+
+@wrong("norm3 is missing in yours: each of the four sublayers has a norm after its sum.")
+class NoNorm3(Block):
+    def think(self, t):
+        return t + self.mlp(t)
 
 
 @wrong("Your pixels are not normalised at the end: norm4 is theirs.")
@@ -251,6 +331,35 @@ class BackBeforeMLP(Block):
     def forward(self, tokens, pixels, token_positions, pixel_positions):
         t = self.look(self.among(tokens, token_positions), pixels, token_positions, pixel_positions)
         return self.think(t), self.back(t, pixels, token_positions, pixel_positions)
+
+
+@wrong("Your pixels look at the tokens as they came in: they look at the updated ones.")
+class BackAtTheTokensThatCameIn(Block):
+    def forward(self, tokens, pixels, token_positions, pixel_positions):
+        t, _ = super().forward(tokens, pixels, token_positions, pixel_positions)
+        return t, self.back(tokens, pixels, token_positions, pixel_positions)
+
+
+@wrong(
+    "Your last attention reads keys from before the MLP: add the positions to the tokens as they are by then."
+)
+class StaleKeys(Block):
+    def forward(self, tokens, pixels, token_positions, pixel_positions):
+        before = self.among(tokens, token_positions)
+        t = self.think(self.look(before, pixels, token_positions, pixel_positions))
+        looked = self.image_to_token(pixels + pixel_positions, before + token_positions, t)
+        return t, self.norm4(pixels + looked)
+
+
+@wrong(
+    "Your MLP comes before the look at the image: the order is self-attention, tokens to image, MLP, image to "
+    "tokens."
+)
+class MLPBeforeTheLook(Block):
+    def forward(self, tokens, pixels, token_positions, pixel_positions):
+        t = self.think(self.among(tokens, token_positions))
+        t = self.look(t, pixels, token_positions, pixel_positions)
+        return t, self.back(t, pixels, token_positions, pixel_positions)
 
 
 @wrong("The two cross-attentions are swapped: token_to_image comes second and image_to_token last.")
@@ -477,6 +586,31 @@ class BestAsTheSingle(Decoder):
         return masks.take_along_dim(best[..., None, None], 2), iou.take_along_dim(best, 2)
 
 
+@bad("With multimask=False you give all masks: mask 0 alone is asked for.")
+class AllAsTheSingle(Decoder):
+    def choose(self, masks, iou, multimask):
+        return super().choose(masks, iou, True) if multimask else (masks, iou)
+
+
+@bad("With multimask=False you give mask 1: the single one is mask 0, the first.")
+class Mask1AsTheSingle(Decoder):
+    def choose(self, masks, iou, multimask):
+        return super().choose(masks, iou, True) if multimask else (masks[:, :, 1:2], iou[:, :, 1:2])
+
+
+@bad("With multimask=False your masks have no axis k: mask 0 alone, and k = 1 stays an axis.")
+class NoAxisForTheSingle(Decoder):
+    def choose(self, masks, iou, multimask):
+        return super().choose(masks, iou, True) if multimask else (masks[:, :, 0], iou[:, :, 0])
+
+
+@bad("You wrote 3 for the number of masks: all but mask 0 are meant, however many there are.")
+class ThreeMasks(Decoder):
+    def choose(self, masks, iou, multimask):
+        chosen = slice(1, 4) if multimask else slice(0, 1)
+        return masks[:, :, chosen], iou[:, :, chosen]
+
+
 @bad("You ignore multimask and always give masks 1, 2, ...: False asks for mask 0 alone.")
 class MultimaskIgnored(Decoder):
     def choose(self, masks, iou, multimask):
@@ -493,6 +627,32 @@ class IoUNotChosen(Decoder):
 class ColumnByColumn(Decoder):
     def pixels_of(self, image, dense):
         return (image[:, None] + dense).mT.flatten(3).mT
+
+
+@bad(
+    "You reshaped the features to (pixels, dim) without moving the width behind the places first: so a pixel is "
+    "a mixture of several."
+)
+class ReshapedGoingIn(Decoder):
+    def pixels_of(self, image, dense):
+        features = image[:, None] + dense
+        return features.reshape(*features.shape[:2], -1, image.shape[1])
+
+
+@bad("You reshaped the positions without a transpose: flatten the places, then turn them, as for the pixels.")
+class ReshapedPositions(Decoder):
+    def where(self, positions):
+        return positions.reshape(-1, len(positions))
+
+
+@bad(
+    "You repeated the whole batch, so prompts get another image's features: each image is repeated for its own "
+    "prompts."
+)
+class BatchRepeated(Decoder):
+    def forward(self, image, positions, sparse, dense, multimask=True):
+        repeated = image.repeat(sparse.shape[1], 1, 1, 1).unflatten(0, sparse.shape[:2])
+        return super().forward(torch.zeros_like(image), positions, sparse, repeated + dense, multimask)
 
 
 @bad("Height and width are swapped where your pixels become an image again.")
@@ -534,6 +694,12 @@ class DenseAfterwards(Decoder):
 class ImageAsItCame(Decoder):
     def picture(self, pixels, image):
         return image[:, None].expand(*pixels.shape[:2], *image.shape[1:])
+
+
+@bad("You upscale the pixels from before the transformer: take those that came back.")
+class PixelsAsTheyWentIn(ImageAsItCame):
+    def finer(self, pixels, dense):
+        return super().finer(pixels + dense, dense)
 
 
 @bad("You add the positions to the pixels yourself: the transformer does that, in its attentions.")

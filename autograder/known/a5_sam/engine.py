@@ -455,3 +455,14 @@ def proposals_emptied(model, stages, *, propose, annotate, train):
         return masks + added
 
     return engine(model, stages, propose=propose, annotate=annotate, train=train, semi=semi)
+
+
+@mistake(
+    ENGINE, "You leave out images in which the model sees nothing: they are labelled with an empty list."
+)
+def left_out_where_empty(model, stages, *, propose, annotate, train):
+    labelled = []
+    for stage in stages:
+        labelled += [pair for pair in labels_of(model, [stage], propose, annotate) if pair[1]]
+        model = train(model, labelled)
+    return model, labelled

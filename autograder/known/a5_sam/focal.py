@@ -144,6 +144,12 @@ def one_loss(logits, targets, alpha=0.25, gamma=2.0):
     return np.mean(weights(targets, alpha) * missed(logits, targets) ** gamma * entropy(logits, targets))
 
 
+@mistake(FOCAL, "You divided by the pixels of all masks: each mask has its own number.")
+def over_all_pixels(logits, targets, alpha=0.25, gamma=2.0):
+    loss = weights(targets, alpha) * missed(logits, targets) ** gamma * entropy(logits, targets)
+    return loss.sum(1) / loss.size
+
+
 @mistake(FOCAL, "The loss is negative: mind the minus in front of the logarithm.")
 def negative(logits, targets, alpha=0.25, gamma=2.0):
     return -(weights(targets, alpha) * missed(logits, targets) ** gamma * entropy(logits, targets)).mean(1)
@@ -431,3 +437,33 @@ def over_the_positives_backward(logits, targets, alpha=0.25, gamma=2.0):
 @mistake(FOCAL_BACKWARD, "You returned the loss: its gradient is asked for, a number for each logit.")
 def the_loss_itself(logits, targets, alpha=0.25, gamma=2.0):
     return (weights(targets, alpha) * missed(logits, targets) ** gamma * entropy(logits, targets)).mean(1)
+
+
+@mistake(FOCAL_BACKWARD, "You used p for all pixels: where the target is 0, p_t is 1 - p.")
+def p_for_all(logits, targets, alpha=0.25, gamma=2.0):
+    slope = focal_slope(logits, np.ones_like(targets), alpha, gamma, weight=weights(targets, alpha))
+    return np.where(targets == 1, slope, -slope) / logits.shape[1]
+
+
+@mistake(
+    FOCAL_BACKWARD,
+    "You took every pixel for one inside the mask: where the target is 0, p_t is 1 - p, and falls as the logit rises.",
+)
+def all_inside(logits, targets, alpha=0.25, gamma=2.0):
+    inside = np.ones_like(targets)
+    return focal_slope(logits, inside, alpha, gamma, weight=weights(targets, alpha)) / logits.shape[1]
+
+
+@mistake(
+    FOCAL_BACKWARD,
+    "You wrote 1 - p_t for p_t: the derivative of 1 - p_t is -p_t (1 - p_t), and its factor p_t stays.",
+)
+def missing_for_p_t(logits, targets, alpha=0.25, gamma=2.0):
+    y, q, ce = np.where(targets == 1, 1.0, -1.0), missed(logits, targets), entropy(logits, targets)
+    return -y * weights(targets, alpha) * q**gamma * (gamma * q * ce + q) / logits.shape[1]
+
+
+@mistake(FOCAL_BACKWARD, "A factor 1 - p_t is missing in the logarithm's part.")
+def factor_of_the_log_missing(logits, targets, alpha=0.25, gamma=2.0):
+    y, q, ce = np.where(targets == 1, 1.0, -1.0), missed(logits, targets), entropy(logits, targets)
+    return -y * weights(targets, alpha) * q**gamma * (gamma * (1 - q) * ce + 1) / logits.shape[1]

@@ -160,6 +160,16 @@ def all_but_the_first(a, b):
     return ratio(common, union)
 
 
+@mistake(IOU, "You squeezed the result: a leading dimension of size 1 is gone, too.")
+def squeezed(a, b):
+    return ratio(area(a & b), area(a | b)).squeeze()
+
+
+@mistake(IOU, "You gave 1 where one mask is empty: only two empty masks are the same; one alone gives 0.")
+def one_where_one_is_empty(a, b):
+    return torch.where((area(a) > 0) & (area(b) > 0), ratio(area(a & b), area(a | b)), 1.0)
+
+
 # --- dice, forward -----------------------------------------------------------------------------------
 
 
@@ -319,6 +329,12 @@ def with_the_background(logits, targets, smooth=1.0):
 @mistake(DICE, "Your sums go over the masks (axis 0): they go over the pixels of each mask.")
 def along_the_masks(logits, targets, smooth=1.0):
     return dice_of(sigmoid(logits).T, targets.T, smooth)
+
+
+@mistake(DICE, "Your bracket is in the wrong place: 1 minus the whole fraction.")
+def bracket_misplaced(logits, targets, smooth=1.0):
+    p = sigmoid(logits)
+    return (1 - (2 * (p * targets).sum(1) + smooth)) / (p.sum(1) + targets.sum(1) + smooth)
 
 
 # --- dice, backward ----------------------------------------------------------------------------------
@@ -496,3 +512,9 @@ def p_for_the_target(logits, targets, smooth=1.0):
 def quotient_added(logits, targets, smooth=1.0):
     p, n, d = sums(logits, targets, smooth)
     return -(n + 2 * targets * d) / d**2 * p * (1 - p)
+
+
+@mistake(DICE_BACKWARD, "The targets do not depend on the logits: below, each p alone has a derivative.")
+def targets_differentiated(logits, targets, smooth=1.0):
+    p, n, d = sums(logits, targets, smooth)
+    return (n * (1 + targets) - 2 * targets * d) / d**2 * p * (1 - p)

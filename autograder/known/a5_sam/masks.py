@@ -83,10 +83,21 @@ def by_searchsorted(predicted, targets, uniform):
 # --- clicks: mistakes, as variations of one plain answer ---------------------------------------------------
 
 
+def or_the_target(candidates, targets):
+    return torch.where(candidates.flatten(1).any(dim=1)[:, None, None], candidates, targets)
+
+
 def faults(predicted, targets):
-    wrong = predicted != targets
-    none = ~wrong.flatten(1).any(dim=1)
-    return torch.where(none[:, None, None], targets, wrong)
+    return or_the_target(predicted != targets, targets)
+
+
+def lacks_more(predicted, targets):
+    return (targets & ~predicted).sum((1, 2)) >= (predicted & ~targets).sum((1, 2))
+
+
+def larger_kind(predicted, targets):
+    more = lacks_more(predicted, targets)[:, None, None]
+    return torch.where(more, targets & ~predicted, predicted & ~targets)
 
 
 def floored(uniform, m):
@@ -159,6 +170,23 @@ wrong_click(
     "All your clicks are background: one on a pixel of the target is foreground, 1.",
     label=lambda there, pixel, targets: torch.zeros_like(pixel),
 )
+
+
+@mistake(CLICKS, "You decided the label for the whole mask: it is that of the pixel that was clicked.")
+def one_label_for_a_mask(predicted, targets, uniform):
+    points, _ = sampled(predicted, targets, uniform)
+    return points, (faults(predicted, targets) & targets).flatten(1).any(dim=1).long()
+
+
+@mistake(
+    CLICKS,
+    "Your label is that of the mask's more frequent kind of fault: it is that of the pixel that was clicked.",
+)
+def label_of_the_larger_kind(predicted, targets, uniform):
+    points, _ = sampled(predicted, targets, uniform)
+    return points, lacks_more(predicted, targets).long()
+
+
 wrong_click(
     "minus_one_for_background",
     "Your background is -1: it is 0 (in SAM, -1 is a point that is no point).",
@@ -172,17 +200,27 @@ wrong_click(
 wrong_click(
     "only_what_is_missing",
     "You only clicked on what the mask lacks: what it has in vain is wrong, too.",
-    where=lambda p, t: torch.where((t & ~p).flatten(1).any(dim=1)[:, None, None], t & ~p, t),
+    where=lambda p, t: or_the_target(t & ~p, t),
 )
 wrong_click(
     "only_what_is_in_vain",
     "You only clicked on what the mask has in vain: what it lacks is wrong, too.",
-    where=lambda p, t: torch.where((p & ~t).flatten(1).any(dim=1)[:, None, None], p & ~t, t),
+    where=lambda p, t: or_the_target(p & ~t, t),
 )
 wrong_click(
     "missing_first",
     "You clicked on what the mask has in vain only where it lacks nothing: any wrong pixel is as likely.",
     where=lambda p, t: torch.where((t & ~p).flatten(1).any(dim=1)[:, None, None], t & ~p, faults(p, t)),
+)
+wrong_click(
+    "the_larger_kind",
+    "You click on the more frequent kind of fault only: any wrong pixel is as likely.",
+    where=lambda p, t: or_the_target(larger_kind(p, t), t),
+)
+wrong_click(
+    "on_the_mask",
+    "You click on what the mask has, right or wrong: click where it differs from the target.",
+    where=or_the_target,
 )
 wrong_click(
     "anywhere",
@@ -287,16 +325,25 @@ def column_by_column(predicted, targets, uniform):
     return points.flip(1), labels
 
 
-@mistake(CLICKS, "You numbered what the mask lacks before what it has in vain: all in one, row by row.")
-def one_kind_after_the_other(predicted, targets, uniform):
+def kind_by_kind(predicted, targets, uniform, kinds):
     points, labels = [], []
     for p, t, u in zip(predicted, targets, uniform, strict=True):
-        candidates = torch.cat([(t & ~p).nonzero(), (p & ~t).nonzero()])
+        candidates = torch.cat([kind.nonzero() for kind in kinds(p, t)])
         candidates = candidates if len(candidates) else t.nonzero()
         y, x = candidates[int(u * len(candidates))].tolist()
         points.append([x, y])
         labels.append(int(t[y, x]))
     return torch.tensor(points), torch.tensor(labels)
+
+
+@mistake(CLICKS, "You numbered what the mask lacks before what it has in vain: all in one, row by row.")
+def one_kind_after_the_other(predicted, targets, uniform):
+    return kind_by_kind(predicted, targets, uniform, lambda p, t: (t & ~p, p & ~t))
+
+
+@mistake(CLICKS, "You numbered what is in vain before what the mask lacks: all in one, row by row.")
+def what_is_in_vain_first(predicted, targets, uniform):
+    return kind_by_kind(predicted, targets, uniform, lambda p, t: (p & ~t, t & ~p))
 
 
 @mistake(CLICKS, "You drew a chance of your own: `uniform` is the chance, so that a result can be repeated.")
@@ -345,6 +392,12 @@ def points_alone(predicted, targets, uniform):
 def numbers_of_pixels(predicted, targets, uniform):
     points, labels = sampled(predicted, targets, uniform)
     return points[:, 1] * targets.shape[2] + points[:, 0], labels
+
+
+@mistake(CLICKS, "You squeezed what you return: of one mask, its dimension is gone, too.")
+def squeezed_clicks(predicted, targets, uniform):
+    points, labels = sampled(predicted, targets, uniform)
+    return points.squeeze(), labels.squeeze()
 
 
 # --- stability: other right answers ------------------------------------------------------------------------
@@ -565,6 +618,17 @@ def at_least(logits, threshold=0.0, offset=1.0):
     return shares(logits >= threshold + offset, logits >= threshold - offset)
 
 
+@mistake(STABLE, "You squeezed the result: a leading dimension of size 1 is gone, too.")
+def squeezed(logits, threshold=0.0, offset=1.0):
+    return shares(*thresholded(logits, threshold, offset)).squeeze()
+
+
+@mistake(STABLE, "You added 1 below, against a division by 0: it is the plain ratio, and 0 where nothing is.")
+def one_more_below(logits, threshold=0.0, offset=1.0):
+    high, low = (x.float().sum(dim=(-2, -1)) for x in thresholded(logits, threshold, offset))
+    return high / (low + 1)
+
+
 # --- non-maximum suppression: other right answers ----------------------------------------------------------
 
 
@@ -766,6 +830,11 @@ wrong_nms(
     iou=over(lambda common, a, b: common / a),
 )
 wrong_nms(
+    "share_of_the_better",
+    "You divided the common area by the better box's area: divide by that of the union.",
+    iou=over(lambda common, a, b: common / b),
+)
+wrong_nms(
     "common_counted_twice",
     "Your union counts the common area twice: it is the sum of both areas less the common one.",
     iou=over(lambda common, a, b: common / (a + b)),
@@ -894,6 +963,75 @@ def both_go(boxes, scores, threshold=0.7):
     order = torch.tensor(best_first(scores), dtype=torch.long)
     iou = overlap(boxes[order], boxes[order]).fill_diagonal_(0)
     return order[(iou <= threshold).all(dim=1)]
+
+
+@mistake(NMS, "You stop at the first box that goes: the ones after it may well stay.")
+def stopped_at_the_first(boxes, scores, threshold=0.7):
+    order, kept = best_first(scores), suppressed(boxes, scores, threshold).tolist()
+    while order[: len(kept)] != kept:
+        kept.pop()
+    return torch.tensor(kept, dtype=torch.long)
+
+
+@mistake(
+    NMS,
+    "You remove from the list that you go through, so the loop skips the one behind each removed box.",
+)
+def removed_while_going_through(boxes, scores, threshold=0.7):
+    iou, left, kept = overlap(boxes, boxes), best_first(scores), []
+    while left:
+        kept.append(left.pop(0))
+        for k in left:
+            if iou[kept[-1], k] > threshold:
+                left.remove(k)
+    return torch.tensor(kept, dtype=torch.long)
+
+
+@mistake(
+    NMS,
+    "You remove from the list that both your loops go through, so each skips the one behind a removed box: go "
+    "through a copy.",
+)
+def removed_in_both_loops(boxes, scores, threshold=0.7):
+    iou, left, kept = overlap(boxes, boxes), best_first(scores), []
+    for i in left:
+        kept.append(i)
+        for k in left:
+            if k != i and iou[i, k] > threshold:
+                left.remove(k)
+    return torch.tensor(kept, dtype=torch.long)
+
+
+def marked_in_scores(boxes, scores, threshold, mark):
+    iou, kept = overlap(boxes, boxes), []
+    while (scores > mark).any():
+        i = int(scores.argmax())
+        kept.append(i)
+        scores[iou[i] > threshold] = mark
+        scores[i] = mark
+    return torch.tensor(kept, dtype=torch.long)
+
+
+@mistake(
+    NMS,
+    "You mark what is gone by a score of -1 or 0, but scores may be below 0 themselves: keep a mask of what is left.",
+)
+def marked_by_zero(boxes, scores, threshold=0.7):
+    return marked_in_scores(boxes, scores.clone(), threshold, 0.0)
+
+
+@mistake(NMS, "You changed the scores that were given: whoever calls still needs them.")
+def scores_in_place(boxes, scores, threshold=0.7):
+    return marked_in_scores(boxes, scores, threshold, -torch.inf)
+
+
+@mistake(
+    NMS,
+    "You mark what is gone in the scores that were given, which may be below 0 themselves, and which whoever calls "
+    "still needs: keep a mask of what is left.",
+)
+def marked_by_zero_in_place(boxes, scores, threshold=0.7):
+    return marked_in_scores(boxes, scores, threshold, 0.0)
 
 
 @mistake(NMS, "You sorted the indices: the best box comes first.")

@@ -422,6 +422,18 @@ class DividedByOneLess(Points):
         return (points + 0.5) / (self.image_size - 1)
 
 
+@wrong("Your box's lower right corner gets no half pixel: both corners get half a pixel added, as points do.")
+class HalfAPixelForTheUpperLeftAlone(Points):
+    def cells_of_corners(self, corners):
+        return (corners + torch.tensor([[0.5], [0.0]])) / self.image_size
+
+
+@wrong("Your box's corners are treated differently, + 0.5 and - 0.5: both get half a pixel added.")
+class HalfAPixelOutwards(Points):
+    def cells_of_corners(self, corners):
+        return (corners + torch.tensor([[0.5], [-0.5]])) / self.image_size
+
+
 @wrong("You divided the corners of boxes by nothing: they are in pixels, as points are.")
 class CornersInPixels(Points):
     def cells_of_corners(self, corners):
@@ -462,6 +474,14 @@ class WithoutPlaces(Points):
 class WithoutKinds(Points):
     def kind(self, labels):
         return self.not_a_point * (labels == -1)[..., None]
+
+
+@wrong("Your points say where and not what: add the row of `kinds` that belongs to the label.")
+class PointsWithoutKinds(Points):
+    def of_points(self, points, labels):
+        return self.together(
+            self.not_a_point * (labels == -1)[..., None], self.place(self.cells(points)), labels
+        )
 
 
 @wrong("The tokens of boxes lack their kinds: add rows 2 and 3 of `kinds`.")
@@ -521,6 +541,15 @@ class LastRow(Points):
 
 
 @wrong(
+    "Your label -1 takes the last row of `kinds`, as a negative index does, and a place: such a token is "
+    "`not_a_point` alone."
+)
+class LastRowWithAPlace(LastRow):
+    def together(self, what, where, labels):
+        return what + where
+
+
+@wrong(
     "You add `not_a_point` to the last row of `kinds`, which is what kinds[-1] gives: it is `not_a_point` alone."
 )
 class NothingAndLastRow(Points):
@@ -546,6 +575,13 @@ class BackgroundWithoutAPlace(Points):
 class NoLast(Points):
     def nothing(self, points):
         return super().nothing(points)[..., :0, :]
+
+
+@wrong("You leave the last token out where a point is none already: without boxes it always comes.")
+class NoLastBesideANone(Points):
+    def forward(self, points, labels, boxes=None):
+        tokens = super().forward(points, labels, boxes)
+        return tokens[..., :-1, :] if boxes is None and (labels == -1).any() else tokens
 
 
 @wrong("The token of nothing comes first in yours: it comes last.")

@@ -194,6 +194,7 @@ def multi_head_case(context=True, masks=False, **init):
             inputs["mask"] = boolean_mask(rng, batch, 1, queries, keys, hidden=3)
             inputs["mask of each head"] = boolean_mask(rng, batch, heads, queries, keys, hidden=2)
             inputs["additive mask"] = additive_mask(rng, queries, keys)
+            inputs["mask of x itself"] = boolean_mask(rng, batch, 1, queries, queries, hidden=3)
         return inputs
 
     return case
@@ -209,7 +210,7 @@ def multi_head_masked(cls, inputs):
     for name in ("mask", "mask of each head", "additive mask"):
         result = module(inputs["x"].clone(), inputs["context"].clone(), inputs[name])
         found |= both(result, f" with {name}")
-    return found
+    return found | both(module(inputs["x"].clone(), mask=inputs["mask of x itself"]), " in self-attention")
 
 
 def multi_head_gradient(cls, inputs):
@@ -234,9 +235,9 @@ MULTI_HEAD_ATTENTION = Exercise(
         Stage(
             name="context_dim and head_dim of their own",
             points=1,
-            case=multi_head_case(context_dim=9, head_dim=6),
+            case=multi_head_case(context_dim=9, head_dim=6, bias=False),
             probe=multi_head_value,
-            hint="`self.head_dim` is the width of a head, whatever dim // heads is.",
+            hint="A head is `self.head_dim` wide, whatever dim // heads is; and there are no biases here.",
         ),
         Stage(
             name="masks",

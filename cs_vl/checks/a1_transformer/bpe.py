@@ -35,10 +35,11 @@ def train_words_case(rng):
         f"\n{a}{b}" * 3,
         f"  {a}{b}",
         f"\n{wide}" * 4,
+        f"\n{a.upper()}{b}" * 5,
         f"\n{c}{wide}" * 3,
         f"\u00a0{d}{e} 12!",
     ]
-    return {"text": "".join(shuffled(rng, groups)), "merges": 4}
+    return {"text": "".join(shuffled(rng, groups)), "merges": 5}
 
 
 def train_overlap_case(rng):
@@ -156,7 +157,8 @@ def encode_words_case(rng):
         pair_of("  "),
         (256, 10),
     ]
-    parts = [f"{a}{b}", f" {a}{b}", f"   {a}{b}", f"\n{a}{b}", f"{a}{b}7", f"{a}{b}!", f"\u00a0{a}{b}"]
+    before = ["", " ", "   ", "\n", "\u00a0"]
+    parts = [*(f"{blank}{a}{b}" for blank in before), f"{a}{b}7", f"{a}{b}!", f" {a.upper()}{b}"]
     return {"text": "".join(shuffled(rng, parts)) + f"{a}{b}  {a}{b} ", "merges": merges}
 
 
@@ -166,7 +168,8 @@ def encode_bytes_case(rng):
     smile, other = (str(x) for x in rng.choice(list(FOUR_BYTES), 2, replace=False))
     first, second = wide.encode()
     merges = [(240, 159), (256, 152), (257, smile.encode()[-1]), (ord(a), first), (first, second)]
-    return {"text": "".join(shuffled(rng, [a + wide, wide, plain, smile, other, " 語"])), "merges": merges}
+    parts = [a + wide, wide, plain, smile, other, " 語", "e\u0301", "&amp;"]  # nothing is to be tidied up
+    return {"text": "".join(shuffled(rng, parts)), "merges": merges}
 
 
 def encode_value(fn, inputs):

@@ -48,6 +48,12 @@ def softmax_value(fn, inputs):
     return {"output": fn(inputs["x"])}
 
 
+def softmax_of_extremes(fn, inputs):
+    output = fn(inputs["x"].copy())
+    impossible = np.asarray(output)[np.isneginf(inputs["x"])]
+    return {"output": output, "probabilities of -inf are exactly 0": impossible == 0}
+
+
 def softmax_along_axes(fn, inputs):
     return {f"output along axis {axis}": fn(inputs["x"].copy(), axis=axis) for axis in AXES}
 
@@ -62,7 +68,7 @@ SOFTMAX = Exercise(
             name="huge logits, and -inf",
             points=1,
             case=extreme_logits,
-            probe=softmax_value,
+            probe=softmax_of_extremes,
             hint="Some logits here are near 1e4, near -1e4, or -inf: can exp overflow, or a sum be 0?",
         ),
     ),

@@ -78,7 +78,9 @@ def prefix_case(rng):
 
 
 def language_model_value(fn, inputs):
-    return {f"{kind} mask": fn(kind, inputs["length"]) for kind in ("causal", "masked")}
+    length = inputs["length"]
+    masks = {f"{kind} mask": fn(kind, length) for kind in ("causal", "masked")}
+    return {**masks, "causal mask, where a prefix_length is given": fn("causal", length, 2)}
 
 
 def prefix_value(fn, inputs):

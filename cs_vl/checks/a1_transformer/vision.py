@@ -1,6 +1,7 @@
 """Checks of the block, patches and the ViT.
 
-Each runs with simple parts of torch in place of what the student wrote before.
+Each runs with simple parts of torch in place of what the student wrote before.  All is float32,
+gradients too: there are models, such as CLIP, whose norms turn all to float32.
 """
 
 import torch
@@ -35,7 +36,7 @@ class OneHead(nn.Module):
         return self.linear(F.scaled_dot_product_attention(q, k, k, mask)[:, 0]), weights
 
 
-def block_case(dtype=torch.float32, mask=False, **init):
+def block_case(mask=False, **init):
     def case(rng):
         batch, tokens, dim = 3, 5, 6
         arguments = {"dim": dim, "heads": 2, "mlp_dim": 7, **init}
@@ -43,8 +44,8 @@ def block_case(dtype=torch.float32, mask=False, **init):
         block.attn = OneHead(dim)
         inputs = {
             "init": arguments,
-            "params": {name: value.to(dtype) for name, value in parameters(rng, block).items()},
-            "x": (1 + 2 * normal(rng, batch, tokens, dim)).to(dtype),
+            "params": parameters(rng, block),
+            "x": 1 + 2 * normal(rng, batch, tokens, dim),
             "mask": None,
         }
         if mask:
@@ -116,7 +117,7 @@ TRANSFORMER_BLOCK = Exercise(
             kind="gradient",
             points=0.5,
             cases=1,
-            case=block_case(torch.float64),
+            case=block_case(),
             probe=block_gradient,
             needs=("pre-norm", "post-norm"),
         ),
@@ -126,22 +127,21 @@ TRANSFORMER_BLOCK = Exercise(
 # --- patches -----------------------------------------------------------------------------------------
 
 
-def patch_case(p, channels, rows, columns, dtype=torch.float32, plain=False):
+def patch_case(p, channels, rows, columns, plain=False, **init):
     """`plain`: each patch has one colour, so that the order of the pixels inside does not matter."""
 
     def case(rng):
         batch, dim = 2, 5
-        arguments = {"patch_size": p, "channels": channels, "dim": dim}
+        arguments = {"patch_size": p, "channels": channels, "dim": dim, **init}
         if plain:
             images = normal(rng, batch, 1, rows, columns).repeat_interleave(p, 2).repeat_interleave(p, 3)
             images = images.repeat(1, channels, 1, 1)
         else:
             images = normal(rng, batch, channels, rows * p, columns * p)
-        params = parameters(rng, PatchEmbed(**arguments))
         return {
             "init": arguments,
-            "params": {name: value.to(dtype) for name, value in params.items()},
-            "images": images.to(dtype),
+            "params": parameters(rng, PatchEmbed(**arguments)),
+            "images": images,
         }
 
     return case
@@ -167,14 +167,19 @@ PATCH_EMBED = Exercise(
             case=patch_case(3, 2, 2, 4, plain=True),
             probe=patch_value,
         ),
-        Stage(name="whole images", points=1, case=patch_case(2, 3, 5, 4), probe=patch_value),
+        Stage(
+            name="whole images, without a bias",
+            points=1,
+            case=patch_case(2, 3, 5, 4, bias=False),
+            probe=patch_value,
+            hint="With bias=False `self.proj` has none: its `bias` is None.",
+        ),
         Stage(
             name="gradient",
             kind="gradient",
             points=1,
-            case=patch_case(2, 3, 2, 3, torch.float64),
+            case=patch_case(2, 3, 2, 3),
             probe=patch_gradient,
-            needs=("whole images",),
         ),
     ),
 )
@@ -182,11 +187,17 @@ PATCH_EMBED = Exercise(
 # --- ViT ---------------------------------------------------------------------------------------------
 
 
-class Patches(nn.Conv2d):
-    """Stands in for `PatchEmbed`: torch's own, a convolution whose stride is its kernel's size."""
+class Patches(nn.Module):
+    """Stands in for `PatchEmbed`, with its parts: a convolution whose stride is its kernel's size."""
+
+    def __init__(self, patch_size, channels, dim):
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Linear(channels * patch_size * patch_size, dim)
 
     def forward(self, images):
-        return super().forward(images).flatten(2).mT
+        kernel = self.proj.weight.unflatten(1, (-1, self.patch_size, self.patch_size))
+        return F.conv2d(images, kernel, self.proj.bias, stride=self.patch_size).flatten(2).mT
 
 
 class Mixer(nn.Module):
@@ -212,15 +223,15 @@ class WeightedMean(nn.Module):
 
 
 def vit_parts(init):
-    dim, p = init["dim"], init["patch_size"]
+    dim = init["dim"]
     return {
-        "patch_embed": Patches(init["channels"], dim, p, p),
+        "patch_embed": Patches(init["patch_size"], init["channels"], dim),
         "blocks": nn.ModuleList(Mixer(dim) for _ in range(init["depth"])),
         **({"attention_pool": WeightedMean(dim)} if init["pool"] == "map" else {}),
     }
 
 
-def vit_case(dtype=torch.float32, **init):
+def vit_case(**init):
     """2 x 3 patches, so 6 or 7 tokens of width 5."""
 
     def case(rng):
@@ -230,11 +241,10 @@ def vit_case(dtype=torch.float32, **init):
         vit = ViT(**arguments)
         for name, part in vit_parts(arguments).items():
             setattr(vit, name, part)
-        params = parameters(rng, vit, scale=0.6)
         return {
             "init": arguments,
-            "params": {name: value.to(dtype) for name, value in params.items()},
-            "images": normal(rng, 3, 2, 4, 6, dtype=dtype),
+            "params": parameters(rng, vit, scale=0.6),
+            "images": normal(rng, 3, 2, 4, 6),
         }
 
     return case
@@ -270,8 +280,9 @@ def vit_hidden_states(cls, inputs):
 def vit_gradient(cls, inputs):
     vit, images = build_vit(cls, inputs), leaf(inputs["images"])
     output = vit(images)
-    both = torch.cat([output.pooled.flatten(), output.tokens.flatten()])
-    return gradients(both, images=images, **dict(vit.named_parameters()))
+    # Among the layers' tokens are those that LLaVA reads: they are to be learned through, too.
+    parts = [output.pooled, output.tokens, *output.hidden_states]
+    return gradients(torch.cat([x.flatten() for x in parts]), images=images, **dict(vit.named_parameters()))
 
 
 VIT = Exercise(
@@ -292,7 +303,7 @@ VIT = Exercise(
             kind="gradient",
             points=1,
             cases=1,
-            case=vit_case(torch.float64, pool="cls"),
+            case=vit_case(pool="cls"),
             probe=vit_gradient,
         ),
     ),

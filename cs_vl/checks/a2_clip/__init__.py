@@ -11,14 +11,9 @@ from cs_vl.checks.a2_clip import (
     siglip,
     zero_shot,
 )
-from cs_vl.checks.spec import Assignment, Exercise
+from cs_vl.checks.spec import Assignment, in_order
 
-_ALL: dict[str, Exercise] = {
-    exercise.name: exercise
-    for part in (by_hand, contrastive, siglip, nt_xent, clip, zero_shot, probes, retrieval, balance)
-    for exercise in part.EXERCISES
-}
-_ORDER = (
+ORDER = (
     "info_nce_numpy", "info_nce_numpy_backward", "info_nce", "clamp_logit_scale", "CLIP", "clip_train_step",
     "zero_shot_classify", "prompt_ensemble", "linear_probe", "knn_classify", "recall_at_k",
     "siglip_loss", "siglip_chunked", "nt_xent", "keep_probability",
@@ -27,6 +22,8 @@ _ORDER = (
 ASSIGNMENT = Assignment(
     name="a2_clip",
     title="CLIP",
-    exercises=tuple(_ALL[name] for name in _ORDER),
+    exercises=in_order(
+        ORDER, by_hand, contrastive, siglip, nt_xent, clip, zero_shot, probes, retrieval, balance
+    ),
     preload=("torch._dynamo",),
 )

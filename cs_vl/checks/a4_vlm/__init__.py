@@ -10,14 +10,9 @@ from cs_vl.checks.a4_vlm import (
     rotary,
     sampling,
 )
-from cs_vl.checks.spec import Assignment, Exercise
+from cs_vl.checks.spec import Assignment, in_order
 
-_ALL: dict[str, Exercise] = {
-    exercise.name: exercise
-    for part in (rms_norm, rotary, cached_attention, sampling, llava, instructions, flamingo, few_shot)
-    for exercise in part.EXERCISES
-}
-_ORDER = (
+ORDER = (
     "rms_norm_numpy", "rms_norm_numpy_backward", "rotary_embed", "CachedAttention",
     "next_token_probabilities", "Projector", "splice_images", "answer_labels", "set_phase",
     "scene_instructions", "PerceiverResampler", "GatedCrossAttention", "media_mask", "few_shot_scores",
@@ -26,6 +21,8 @@ _ORDER = (
 ASSIGNMENT = Assignment(
     name="a4_vlm",
     title="Language models that see",
-    exercises=tuple(_ALL[name] for name in _ORDER),
+    exercises=in_order(
+        ORDER, rms_norm, rotary, cached_attention, sampling, llava, instructions, flamingo, few_shot
+    ),
     preload=("torch.fx.experimental.symbolic_shapes",),  # torch.autograd.grad with a gradient of its own
 )

@@ -35,10 +35,11 @@ def forwards(rng, *shape):
 
 
 def visible(rng, *leading, new=NEW, past=0):
-    """A boolean mask that is not causal; each token sees itself."""
+    """A boolean mask that is not causal; each token sees itself, and none sees all."""
     mask = torch.from_numpy(rng.random((*leading, new, past + new)) < 0.5)
     mask[..., 0, past + new - 1] = True
-    return mask | torch.eye(past + new, dtype=torch.bool)[past:]
+    itself = torch.eye(past + new, dtype=torch.bool)
+    return (mask | itself[past:]) & ~itself.roll(2, dims=1)[past:]
 
 
 def plain(init):
@@ -50,6 +51,7 @@ def rotary(rng):
         **tokens(rng, ROTARY),
         "positions": forwards(rng, NEW),
         "positions of each text": forwards(rng, BATCH, NEW),
+        "positions in no order": forwards(rng, NEW)[torch.from_numpy(rng.permutation(NEW))],
     }
 
 
@@ -69,6 +71,7 @@ def in_pieces(init):
             **tokens(rng, init, sum(PIECES)),
             "old keys": normal(rng, BATCH, kv_heads, PAST, HEAD_DIM),
             "old values": normal(rng, BATCH, kv_heads, PAST, HEAD_DIM),
+            "first": int(rng.integers(3, 30)),  # position of the first new token: nobody's place in the cache
         }
 
     return case
@@ -97,8 +100,8 @@ def value(cls, inputs):
 def value_rotary(cls, inputs):
     attn = make(cls, inputs)
     return {
-        "output": attn(inputs["x"].clone(), inputs["positions"]),
-        "output with positions of each text": attn(inputs["x"].clone(), inputs["positions of each text"]),
+        f"output with {name}": attn(inputs["x"].clone(), inputs[name])
+        for name in ("positions", "positions of each text", "positions in no order")
     }
 
 
@@ -133,7 +136,7 @@ def value_in_pieces(cls, inputs):
     attn, found = make(cls, inputs), {}
     for old, of in ((True, ""), (False, " that was empty")):
         cache = cache_of(inputs, old)
-        places = inputs["positions"] + PAST * old
+        places = inputs["positions"] + inputs["first"]
         for i, (x, positions) in enumerate(
             zip(inputs["x"].split(PIECES, dim=1), places.split(PIECES), strict=True)
         ):

@@ -25,12 +25,13 @@ def reader_of(weights):
     return read
 
 
-def questions(shots, prefix, labels):
+def questions(shots, prefix, labels, sharp=1.0):
     """Draws a case.
 
     Args:
         shots, labels: how many tokens each example's and each compared label has.  The compared ones begin
             alike: what tells them apart stands at their ends, and the last begins as longer ones do.
+        sharp: what the logits are multiplied by: from 40 on many a probability is 0 in float32.
         prefix: how many tokens stand between an image and its label.
     """
 
@@ -44,7 +45,7 @@ def questions(shots, prefix, labels):
         return {
             "embed": normal(rng, VOCAB, DIM),
             "frequency": torch.from_numpy(rng.uniform(0.2, 2.5, DIM)).float(),
-            "head": normal(rng, DIM, VOCAB),
+            "head": sharp * normal(rng, DIM, VOCAB),
             "shots": [some(n) for n in shots],
             "labels": [[*longest[: n - 1], *some(1)] for n in labels[:-1]] + [longest[: labels[-1]]],
             "image_id": image_id,
@@ -105,10 +106,10 @@ FEW_SHOT_SCORES = Exercise(
             name="each label by itself",
             kind="property",
             points=1,
-            case=questions([2, 1], 1, [3, 2, 1, 2]),
+            case=questions([2, 1], 1, [3, 2, 1, 2], sharp=60.0),
             probe=score_each_alone,
             needs=("some shots",),
-            hint="A label's score does not depend on the other labels, nor on their order.",
+            hint="A label's score does not depend on the other labels, and is finite, however low.",
         ),
     ),
 )

@@ -57,14 +57,20 @@ def loose(rng):
 
 
 def beside(rng):
-    """Close together, but one of the two things of a name lies by itself on one side of all the others."""
+    """Close together, but along one axis one of the two things of a name lies on one side of all the others,
+    and along the other axis both do: then two things are there, though of one name."""
     case = scene(rng, "abcdee", width=11)
-    axis, low = rng.integers(2, size=2).tolist()
-    values = [centre[axis] for centre in case["centres"]]
-    e = next(i for i, name in enumerate(case["objects"]) if case["objects"].count(name) == 2)
+    single, low, both_low = rng.integers(2, size=3).tolist()
+    least = [min(centre[axis] for centre in case["centres"]) for axis in (0, 1)]
     for centre in case["centres"]:  # all into the middle
-        centre[axis] += 11 * STEP - min(values)
-    case["centres"][e][axis] = (5 if low else 27) * STEP
+        centre[:] = [at - lowest + 11 * STEP for at, lowest in zip(centre, least, strict=True)]
+    e, other = (i for i, name in enumerate(case["objects"]) if case["objects"].count(name) == 2)
+    case["centres"][e][single] = (5 if low else 27) * STEP
+    for i, at in ((e, 0), (other, 1)):
+        case["centres"][i][1 - single] = ((4 if both_low else 26) + at) * STEP
+    # Exactly level with the one that has only `e` on that side: level is on no side.
+    unique = [centre[single] for i, centre in enumerate(case["centres"]) if i not in (e, other)]
+    case["centres"][other][single] = min(unique) if low else max(unique)
     return case
 
 

@@ -105,6 +105,7 @@ def splice_case(images, labels=False):
         ids[ids >= image_id] += 1  # any id but the image's
         given = torch.from_numpy(rng.integers(VOCAB, 2 * VOCAB, ids.shape))
         given[torch.from_numpy(rng.random(ids.shape) < 0.4)] = -100
+        given[torch.from_numpy(rng.random(ids.shape) < 0.2)] = 0
         for row, here in enumerate(places):
             ids[row, list(here)] = image_id
             given[row, list(here)] = VOCAB + row
@@ -131,7 +132,13 @@ def splice_value(fn, inputs):
 
 def splice_labels(fn, inputs):
     """The labels alone: the embeddings were judged before."""
-    return {"labels": spliced(fn, inputs).get("labels")}
+    labels = spliced(fn, inputs).get("labels")
+    return {"labels": labels, "dtype of the labels": dtype_of(labels)}
+
+
+def dtype_of(labels):
+    """A loss takes int64 only."""
+    return str(getattr(labels, "dtype", type(labels).__name__))
 
 
 def splice_nothing(fn, inputs):
@@ -273,7 +280,8 @@ def stray_ends(script):
 
 
 def labels_value(fn, inputs):
-    return {"labels": fn(inputs["ids"], inputs["assistant_id"], inputs["end_id"])}
+    labels = fn(inputs["ids"], inputs["assistant_id"], inputs["end_id"])
+    return {"labels": labels, "dtype of the labels": dtype_of(labels)}
 
 
 def labels_of_one_row(fn, inputs):

@@ -90,6 +90,7 @@ def greedy(fn, inputs):
 def limits(fn, inputs):
     """Nothing to cut; one token alone; and logits that are far from 0."""
     logits, temperature, k = inputs["logits"], inputs["temperature"], inputs["top_k"]
+    steps = logits.argsort(dim=1).argsort(dim=1).float()  # in the same order, each 1 above the one before
     everyone = {
         "top_k of all tokens": fn(logits.clone(), temperature, top_k=logits.shape[1]),
         "top_k of more tokens than there are": fn(logits.clone(), temperature, top_k=logits.shape[1] + k),
@@ -102,6 +103,7 @@ def limits(fn, inputs):
         "probabilities at a very small top_p": fn(logits.clone(), temperature, top_p=1e-4),
         "probabilities of large logits": fn(logits + 120 * temperature, temperature, k),
         "probabilities of very negative logits": fn(logits - 120 * temperature, temperature, k),
+        "tokens that stay of logits near -131072": stays(fn(steps - 2.0**17, top_k=k)),
     }
 
 

@@ -17,7 +17,8 @@ def margins(rng, k, inside, outside, blunder):
     """How far k masks are on the right side, pixel by pixel, in an order of their own.
 
     One is calm: right nearly everywhere, and sure of nothing.  One is sure, and right but for one pixel: its
-    overlap is the larger, but how bad is the blunder?  The others are as they come.
+    overlap is the larger, but how bad is the blunder?  One is right everywhere, so its overlap is whole, but
+    so unsure that its dice loss is great.  The others are as they come.
     """
     size = len(inside) + len(outside)
     rows = rng.normal(0.3, 1.5, (k, size))
@@ -26,6 +27,8 @@ def margins(rng, k, inside, outside, blunder):
     if k > 1:
         rows[1] = rng.uniform(3, 5, size)
         rows[1, inside[1]] = -blunder
+    if k > 2:
+        rows[2] = rng.uniform(0.05, 0.2, size)  # right everywhere, and sure of nothing at all
     return rng.permutation(rows)
 
 

@@ -194,7 +194,7 @@ MASK_DECODER = Exercise(
             1.5,
             "dense may have images and prompts of its own: what is added then differs from prompt to prompt.",
             dense=(IMAGES, PROMPTS),
-            masks=2,
+            masks=4,
         ),
         decoder_stage("a prompt without tokens", 0.5, "n = 0: the decoder's own tokens are there.", n=0),
         decoder_stage(

@@ -22,7 +22,8 @@ def pictures(*stages):
         cut = iter(images)
         return {
             "model": f"{model} model",
-            "stages": [[stage, [next(cut) for _ in range(count)]] for stage, count in stages],
+            "stages": (cut_up := [[stage, [next(cut) for _ in range(count)]] for stage, count in stages]),
+            "bare": [images[-1] for _, images in cut_up if len(images) > 1],  # the model sees nothing there
         }
 
     return case
@@ -31,7 +32,8 @@ def pictures(*stages):
 class Workshop:
     """Who proposes, annotates and trains, and what they have been asked."""
 
-    def __init__(self):
+    def __init__(self, bare):
+        self.bare = bare
         self.given = []  # (who, what it said, the very list)
         self.asked = []  # of the annotator
         self.trained = []
@@ -41,7 +43,7 @@ class Workshop:
         return masks
 
     def propose(self, model, image):
-        parts = ("body", "head", "foot")[: 1 + len(image) % 3]
+        parts = ("body", "head", "foot")[: 0 if image in self.bare else 1 + len(image) % 3]
         return self.hand_out("model", [f"{part} of {image}, {model}" for part in parts])
 
     def annotate(self, model, image, masks):
@@ -63,20 +65,20 @@ class Workshop:
 
 
 def label(fn, inputs):
-    workshop = Workshop()
+    workshop = Workshop(inputs["bare"])
     return {**workshop.run(fn, inputs), "what train was given": workshop.trained}
 
 
 def annotator(fn, inputs):
     """Which images the annotator has seen."""
-    workshop = Workshop()
+    workshop = Workshop(inputs["bare"])
     workshop.run(fn, inputs)
     return {"images that were annotated": sorted(workshop.asked)}
 
 
 def left_as_it_was(fn, inputs):
     """Whether each list that was handed out is still what it was."""
-    workshop = Workshop()
+    workshop = Workshop(inputs["bare"])
     results = workshop.run(fn, inputs)
     changed = [f"{who}'s: {masks}" for who, before, masks in workshop.given if repr(masks) != before]
     return {**results, "lists that were changed": changed}
@@ -96,7 +98,7 @@ def another_name(fn, inputs):
     for other in inputs["others"]:
         first, (_, images) = inputs["stages"]
         try:
-            results = Workshop().run(fn, {**inputs, "stages": [first, (other, images)]})
+            results = Workshop(inputs["bare"]).run(fn, {**inputs, "stages": [first, (other, images)]})
             found |= {f"{name} of “{other}”": value for name, value in results.items()}
             found[f"“{other}” raises"] = "nothing"
         except Exception as error:

@@ -27,7 +27,7 @@ def pairs_case(rng):
 
 
 def leading_case(rng):
-    shapes = {"some": (3, 1, 4, 5), "others": (2, 4, 5), "one": (4, 5)}
+    shapes = {"some": (3, 1, 4, 5), "others": (2, 4, 5), "one": (4, 5), "alone": (1, 4, 5)}
     return {name: random_masks(rng, *shape) for name, shape in shapes.items()}
 
 
@@ -51,6 +51,7 @@ def iou_any_leading(fn, inputs):
         "iou of each of 3 with each of 2": iou("some", "others"),
         "iou of one with each of 2": iou("one", "others"),
         "iou of two masks": iou("one", "one"),
+        "iou of each of 3 with 1": iou("some", "alone"),
     }
 
 

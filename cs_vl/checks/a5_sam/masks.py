@@ -40,8 +40,12 @@ def first_click(rng):
 
 
 def faulty(rng):
-    """Masks that lack as many pixels as they have in vain, or more, or fewer."""
-    predicted, targets = blobs(rng, 9, 6, 9), blobs(rng, 9, 6, 9)
+    """Masks that lack more pixels than they have in vain, or fewer; two have a single fault, one each way."""
+    targets = blobs(rng, 9, 6, 9)
+    predicted = torch.cat([blobs(rng, 5, 6, 9, share=0.25), blobs(rng, 4, 6, 9, share=0.6)])
+    predicted[:2] = targets[:2]
+    predicted[0, 5, 8], targets[0, 5, 8] = True, False
+    predicted[1, 0, 8], targets[1, 0, 8] = False, True
     return clicked(rng, predicted, targets, predicted != targets)
 
 
@@ -71,6 +75,12 @@ def one_pair(rng):
 def click(fn, inputs):
     points = fn(inputs["predicted"].clone(), inputs["targets"].clone(), inputs["uniform"].clone())
     return pair(points, "points", "labels")
+
+
+def click_on_one_and_all(fn, inputs):
+    """All masks together, then the first alone."""
+    first = click(fn, {name: value[:1] for name, value in inputs.items()})
+    return {**click(fn, inputs), **{f"{name} of one mask": value for name, value in first.items()}}
 
 
 def click_with_and_without(fn, inputs):
@@ -103,7 +113,7 @@ SAMPLE_ERROR_POINTS = Exercise(
             name="wrong pixels",
             points=2,
             case=faulty,
-            probe=click,
+            probe=click_on_one_and_all,
             hint="Wrong is what differs, either way; foreground where the target has the pixel.",
         ),
         Stage(
@@ -168,7 +178,11 @@ def stability(fn, inputs):
 
 def stability_by_default(fn, inputs):
     logits = inputs["logits"]
-    return {"stability": fn(logits.clone()), "stability of one mask": number(fn(logits[0, 0].clone()))}
+    return {
+        "stability": fn(logits.clone()),
+        "stability of one mask": number(fn(logits[0, 0].clone())),
+        "stability of 1 x 2 masks": fn(logits[:1].clone()),
+    }
 
 
 def stability_of_nothing(fn, inputs):
@@ -269,7 +283,9 @@ def chains_case(rng):
     """Rows of boxes: the best one at an end, or in the middle, or at both ends; and a row by itself."""
     ranks = [[0, 1, 2, 3], [3, 2, 1, 0, 4], [2, 0, 1, 3], [0, 2, 4, 3, 1]]
     case = arranged(rng, [(chain(rng, len(r), *sides(rng)), r) for r in ranks])
-    row = arranged(rng, [(chain(rng, 6, *sides(rng)), range(6))])
+    row = arranged(
+        rng, [(chain(rng, 7, *sides(rng)), [2, 0, 1, 6, 3, 4, 5])]
+    )  # the best one drives out the next two
     return {**case, "row": row["boxes"], "row scores": row["scores"]}
 
 
@@ -327,10 +343,14 @@ def suppress_twice(fn, inputs):
 
 
 def suppress_few(fn, inputs):
-    """At the threshold's default, and at 0; then a single box, and none."""
+    """At the default threshold, and at 0; scores below 0; a single box, and none; the inputs afterwards."""
     boxes, scores = inputs["boxes"], inputs["scores"]
     none = fn(boxes[:0].clone(), scores[:0].clone(), 0.5)
+    given = boxes.clone(), scores.clone()
+    fn(*given, 0.3)
     return {
+        "boxes and scores as before": torch.equal(given[0], boxes) and torch.equal(given[1], scores),
+        "kept of scores below 0": fn(boxes.clone(), scores - 2),
         "kept at the default threshold": fn(boxes.clone(), scores.clone()),
         "kept at threshold 0": fn(boxes.clone(), scores.clone(), 0.0),
         "kept of a single box": fn(boxes[3:4].clone(), scores[3:4].clone(), 0.5),
@@ -386,7 +406,7 @@ NMS = Exercise(
             points=0.25,
             case=small_case,
             probe=suppress_few,
-            hint="One box stays; of no boxes none does, and nothing breaks.",
+            hint="One box stays; of none, none. Scores may be below 0, and stay what they are.",
         ),
     ),
 )
@@ -401,6 +421,10 @@ def grid_size(rng):
 
 def grid(fn, inputs):
     return {"points": fn(inputs["n"])}
+
+
+def grid_of_one(fn, inputs):
+    return {"points for n = 1": fn(1), "points": fn(inputs["n"] + 1)}
 
 
 POINT_GRID = Exercise(
@@ -419,7 +443,7 @@ POINT_GRID = Exercise(
             kind="property",
             points=0.5,
             case=grid_size,
-            probe=lambda fn, inputs: {"points for n = 1": fn(1), "points": fn(inputs["n"] + 1)},
+            probe=grid_of_one,
             hint="A single point is in the middle.",
         ),
     ),

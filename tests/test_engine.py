@@ -115,6 +115,8 @@ def test_compare_tells_numbers_of_other_sorts():
         "int64; yours is float32" in compare({"labels": torch.tensor([3.0, -100.0])}, labels, 0, 0).sentence
     )
     assert compare({"p": torch.tensor([0, 1])}, {"p": torch.tensor([0.0, 1.0])}, 0, 0).reached == "shape"
+    assert compare({"p": np.array([0, 1])}, {"p": np.array([0.0, 1.0])}, 0, 0) is None
+    assert compare({"i": np.array([0, 1])}, {"i": torch.tensor([0, 1])}, 0, 0) is None
 
 
 def test_compare_does_not_look_into_what_is_far_too_much():

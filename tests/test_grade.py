@@ -237,7 +237,7 @@ def test_the_whole_matrix_is_over_the_memory_cap_though_its_numbers_are_right(gr
     ("assignment", "student", "exercise", "mistake"),
     [
         pytest.param(A4, "goran", "GatedCrossAttention", "NoTanh", id=A4.name, marks=pytest.mark.slow),
-        pytest.param(A5, "hana", "best_of_masks_loss", "mean_of_all", id=A5.name),
+        pytest.param(A5, "hana", "best_of_masks_loss", "mean_of_all", id=A5.name, marks=pytest.mark.slow),
     ],
 )
 def test_a_small_class_has_the_expected_scores_and_the_misconception_is_named(

@@ -12,8 +12,10 @@ import sysconfig
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from autograder.build.edition import build_edition
 from autograder.build.regions import find_region, free_names, strip
@@ -26,6 +28,7 @@ from cs_vl.checks.spec import ASSIGNMENTS, Assignment, Exercise, load_assignment
 from cs_vl.checks.submission import Submitted
 from cs_vl.checks.visible import VISIBLE_SEED, judge_here
 from cs_vl.checks.worker import Worker
+from cs_vl.models.clip import CLIP
 from tests.assignments import FIRST_AND_LAST
 
 EVERY = [(a, e) for a in map(load_assignment, ASSIGNMENTS) for e in a.exercises]
@@ -279,3 +282,21 @@ except AssertionError as error:
     said = students(A2, program, NBGRADER_EXECUTION="validate")
     assert said.startswith(f"{STEP.name}: Your code raised RuntimeError") and said.count("\n") == 1
     assert "on your own info_nce here, which does not pass its check yet: mend that first." in said
+
+
+def test_the_stand_in_of_clip_encodes_one_side_alone():
+    """As `encode_image` and `encode_text` ask it to, in a training step that calls these."""
+
+    class Tower(torch.nn.Linear):
+        def forward(self, x, lengths=None):
+            return SimpleNamespace(pooled=super().forward(x))
+
+    model = CLIP(visual=Tower(3, 4), text=Tower(5, 6), visual_dim=4, text_dim=6, embed_dim=7)
+    images, ids = torch.randn(2, 3), torch.randn(8, 5)
+    for given in ({"images": images}, {"ids": ids}, {"images": images, "ids": ids}):
+        for ours, theirs in zip(
+            load_stand_ins("a2_clip")["CLIP"].forward(model, **given), model(**given), strict=True
+        ):
+            assert (ours is None) == (theirs is None) and (
+                ours is None or torch.allclose(ours, theirs, atol=1e-6)
+            )

@@ -447,7 +447,7 @@ def scores(results: Path) -> dict:
 @pytest.mark.skipif(not Path("/proc/self/mountinfo").exists(), reason="looks for processes in Linux' /proc")
 @pytest.mark.parametrize(
     ("n", "kills", "seed"),
-    [(8, 3, 1), pytest.param(40, 20, 4, marks=pytest.mark.slow)],
+    [(5, 3, 1), pytest.param(40, 20, 4, marks=pytest.mark.slow)],
     ids=["short", "full"],
 )
 def test_a_run_killed_again_and_again_gives_what_an_undisturbed_run_gives(tmp_path, n, kills, seed):

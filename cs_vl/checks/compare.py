@@ -51,7 +51,9 @@ def _kinds_and_shapes(name: str, got: Any, expected: Any, present: bool, *_: flo
     a, b = _array(got), _array(expected)
     if a.shape != b.shape:
         return Difference("shape", f"`{name}` should have shape {b.shape}; yours has {a.shape}.")
-    if _sort(a) != _sort(b):  # float32 for float64 will do; a float for a label, which is an index, will not
+    # float32 for float64 will do; a float for a label, an index, will not.  (NumPy makes ints by itself.)
+    both = isinstance(got, torch.Tensor) and isinstance(expected, torch.Tensor)
+    if (a.dtype == bool) != (b.dtype == bool) or (both and (a.dtype.kind in "iu") != (b.dtype.kind in "iu")):
         return Difference("shape", f"`{name}` should be of type {b.dtype}; yours is {a.dtype}.")
     return None
 
@@ -98,10 +100,6 @@ def _kind(x: Any) -> str:
 
 def _is_array(x: Any) -> bool:
     return isinstance(x, torch.Tensor | np.ndarray)
-
-
-def _sort(x: np.ndarray) -> str:
-    return {"b": "booleans", "i": "whole numbers", "u": "whole numbers"}.get(x.dtype.kind, "numbers")
 
 
 def _array(x: Any) -> np.ndarray:

@@ -592,7 +592,7 @@ def negative_ids_wrap(ids, merges):
     return b"".join(tokens[i] for i in ids).decode(errors="replace")
 
 
-@mistake(DECODE, "You accept one id too many: the largest is 255 + len(merges).")
+@mistake(DECODE, "An id that is too large by 1 raises IndexError: the largest is 255 + len(merges).")
 def one_id_raises_index_error(ids, merges):
     if any(i < 0 or i > 256 + len(merges) for i in ids):
         raise ValueError

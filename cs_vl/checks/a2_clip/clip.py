@@ -6,6 +6,7 @@ number of images, texts, tokens and dimensions is another.
 
 import numbers
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -180,7 +181,9 @@ class Trainee:
         inputs = self.inputs
         lengths = (inputs["lengths"],) if lengths else ()
         loss = fn(self.model, self.optimizer, inputs["images"], inputs["ids"], *lengths, **options)
-        return None if loss is None else torch.as_tensor(loss).detach().squeeze()
+        if isinstance(loss, torch.Tensor | np.generic | float | int):
+            return torch.as_tensor(loss).detach().squeeze()
+        return loss  # of whatever kind: the judge says what it should be
 
     def parameters(self, when=""):
         return {f"{name}{when}": p.detach().clone() for name, p in self.model.named_parameters()}

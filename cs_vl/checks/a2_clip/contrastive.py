@@ -127,6 +127,7 @@ def whole(fn, inputs):
     return {
         "requires_grad": [x.requires_grad for x in parameters],
         ".grad": [None if x.grad is None else x.grad.item() for x in parameters],
+        "dtypes": [str(x.dtype) for x in parameters],
     }
 
 

@@ -122,7 +122,7 @@ LINEAR_PROBE = Exercise(
 # --- knn_classify --------------------------------------------------------------------------------------
 
 BANK, QUERIES, CLASSES = 12, 4, 6
-ABSENT = 4  # a class that no image belongs to; it is not the last one
+ABSENT = 4  # a class in the midst that no image belongs to
 
 
 def bank_case(k, temperature):
@@ -137,7 +137,7 @@ def bank_case(k, temperature):
             "labels": torch.from_numpy(labels),
             "queries": F.normalize(0.5 + normal(rng, QUERIES, dim)),
             "k": k,
-            "num_classes": CLASSES,
+            "num_classes": CLASSES + 1,  # none belongs to the last one, either
             "temperature": temperature * float(rng.uniform(0.8, 1.2)),
             "order": torch.from_numpy(rng.permutation(BANK)),
         }

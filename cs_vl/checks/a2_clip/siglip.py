@@ -126,12 +126,16 @@ SIGLIP_LOSS = Exercise(
 # --- in chunks -----------------------------------------------------------------------------------------
 
 CHUNKED_RESULTS = ("loss", *(f"gradient of {name}" for name in ARGUMENTS))
-MANY, CHUNK = 400, 16  # for the cap: a backward pass in float64 that keeps every step takes 20 chunks' logits
+MANY, CHUNK = 400, 8  # for the cap: chunks so small that an answer may hold a dozen of them, in float64 too
 CAP = 0.95 * MANY * MANY * 4  # bytes: a little less than the B x B logits take, in float32
 
 
 def chunked_case(*sizes, batch=6, dim=4):
     return lambda rng: {**siglip_case(batch, dim)(rng), "chunk sizes": list(sizes)}
+
+
+def with_huge_logits(*sizes, batch):
+    return lambda rng: {**chunked_case(*sizes, batch=batch)(rng), "huge": huge_logits(rng)}
 
 
 def chunked(fn, inputs, size):
@@ -157,7 +161,7 @@ def chunked_in_sizes(fn, inputs):
         f"{name} in chunks of {size}": x
         for size in inputs["chunk sizes"]
         for name, x in chunked(fn, inputs, size).items()
-    }
+    } | {f"{name} at huge logits": x for name, x in chunked(fn, inputs["huge"], 2).items()}
 
 
 def chunked_under_cap(fn, inputs):
@@ -186,8 +190,10 @@ def chunked_leaves_alone(fn, inputs):
     return {
         "the loss requires a gradient": getattr(loss, "requires_grad", False),
         "the gradients require a gradient": any(getattr(x, "requires_grad", False) for x in grads),
-        ".grad of the arguments": [x.grad.sum().item() for x in leaves],
-        ".grad of what the arguments come from": [x.grad.sum().item() for x in towers],
+        ".grad of the arguments": [x.grad if x.grad is None else x.grad.sum().item() for x in leaves],
+        ".grad of what the arguments come from": [
+            x.grad if x.grad is None else x.grad.sum().item() for x in towers
+        ],
         "arguments require a gradient that did not": any(x.requires_grad for x in plain),
     }
 
@@ -218,12 +224,13 @@ SIGLIP_CHUNKED = Exercise(
             hint="Every chunk adds to both.",
         ),
         Stage(
-            name="chunks that do not divide the batch",
+            name="chunks that do not divide the batch, huge logits",
             points=1,
-            case=chunked_case(3, 1, 7, 10, batch=7),
+            case=with_huge_logits(3, 1, 7, 10, batch=7),
             probe=chunked_in_sizes,
             cases=1,
-            hint="There are 7 pairs here, in chunks of 3, 1, 7 and 10: the last chunk may be smaller.",
+            hint="There are 7 pairs here, in chunks of 3, 1, 7 and 10: the last may be smaller.  Then logits "
+            "lie near 200 and -200.",
         ),
         Stage(
             name="below the memory of B x B logits",

@@ -22,13 +22,19 @@ def clamp_logit_scale(logit_scale, max_scale=100.0):
 
 
 class CLIP:
-    """The forward pass alone, as far as a training step needs it."""
+    """The forward pass alone; `encode_image` and `encode_text` call it with one of the two."""
 
-    def forward(self, images, ids, lengths=None):
-        pooled = self.visual(images).pooled, self.text(ids, lengths).pooled
-        projections = self.visual_projection.weight, self.text_projection.weight
-        a, b = (x @ w.mT / (x @ w.mT).norm(dim=1)[:, None] for x, w in zip(pooled, projections, strict=True))
-        return CLIPOutput(a, b, self.logit_scale.exp() * torch.einsum("ie,te->it", a, b))
+    def forward(self, images=None, ids=None, lengths=None):
+        a = b = logits = None
+        if images is not None:
+            a = self.visual(images).pooled @ self.visual_projection.weight.mT
+            a = a / a.norm(dim=1)[:, None]
+        if ids is not None:
+            b = self.text(ids, lengths).pooled @ self.text_projection.weight.mT
+            b = b / b.norm(dim=1)[:, None]
+        if a is not None and b is not None:
+            logits = self.logit_scale.exp() * torch.einsum("ie,te->it", a, b)
+        return CLIPOutput(a, b, logits)
 
 
 STAND_INS = {"info_nce": info_nce, "clamp_logit_scale": clamp_logit_scale, "CLIP": CLIP}

@@ -41,7 +41,7 @@ grade: $(READY)  ## grade the sample class and print the reports' paths
 	done; \
 	for a in $(CLASS); do echo "Report of $$a: $(CURDIR)/results/$$a/index.html"; done
 
-test: $(READY)  ## the fast tests (under 10 minutes on two cores)
+test: $(READY)  ## the fast tests (ten to twelve minutes on two cores)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: $(READY)  ## all tests, the slow ones too

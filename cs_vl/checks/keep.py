@@ -151,11 +151,7 @@ def binds(node: ast.stmt) -> set[str]:
             case ast.alias(name=name, asname=asname):
                 names.add(asname or name.split(".")[0])
             case ast.Name() | ast.Attribute() | ast.Subscript() if isinstance(inner.ctx, ast.Store):
-                root: ast.expr = inner
-                while isinstance(root, ast.Attribute | ast.Subscript):
-                    root = root.value
-                if isinstance(root, ast.Name):
-                    names.add(root.id)
+                names |= _roots([inner])
     return names
 
 
@@ -171,7 +167,7 @@ def changes(node: ast.stmt) -> set[str]:
     return set()
 
 
-def _roots(nodes: list[ast.expr]) -> set[str]:
+def _roots(nodes: Iterable[ast.expr]) -> set[str]:
     """a of a, a.b, a[0].b"""
     names = set()
     for node in nodes:

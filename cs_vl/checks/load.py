@@ -110,8 +110,7 @@ class _Loading:
         self.written: dict[str, list[_Found]] = {name: [] for name in wanted}
         self.saw: dict[str, dict[str, Any]] = {}
         self.shadowed: dict[str, dict[str, Any]] = {}
-        self.check_cells: dict[str, int] = {}  # the first cell with a check of each name
-        self.unchecked: set[str] = set()  # answers whose check cell is still to come
+        self.unchecked: set[str] = set()  # of the last cell that held answers: those not checked since
         self.problems: dict[str, str] = {}
         self.notes: list[str] = []
         self.skipped: set[str] = set()  # names that the story would have given a meaning to
@@ -124,15 +123,11 @@ class _Loading:
         everything = [node for _, nodes, _ in code for node in nodes]
         needs = Needs(everything)
         needed = needs.of(self.wanted)
-        self.check_cells = {
-            name: cell.number
-            for cell in reversed([cell for cell in cells if cell.kind == "code"])
-            for name in _CHECK.findall(cell.source)
-        }
         for cell, nodes, failures in code:
-            self._look_back(cell, needs)
+            for name in self.unchecked.intersection(_CHECK.findall(cell.source)):
+                self._see(name, needs)  # its helpers may have been mended since
+                self.unchecked.remove(name)
             self._cell(cell, nodes, failures, needs, needed)
-        self._look_back(None, needs)
         for cell in cells:
             if cell.kind == "code":
                 continue
@@ -174,10 +169,11 @@ class _Loading:
                     known[name] = value
                     made.add(name)
                     self._take_down(cell, node, name, value)
+        answered = {name for name in self.wanted if name in self.best and self.best[name].cell is cell}
+        self.unchecked = answered or self.unchecked
         for name in self.wanted:
-            if name in self.best and self.best[name].cell is cell:
+            if name in answered:
                 self._see(name, needs)
-                self.unchecked.add(name)
             elif name not in made:
                 said = [sentence for source, sentence in failures if _mentions(source, name)]
                 if said or (failures and cell.grade_id == name):
@@ -190,17 +186,6 @@ class _Loading:
         seen = needs.of([name]).difference(self.wanted)
         self.saw[name] = {n: self.namespace[n] for n in seen if n in self.namespace}
         self.shadowed[name] = {n: self.namespace[n] for n in _BUILTINS if n in self.namespace}
-
-    def _look_back(self, cell: Cell | None, needs: Needs) -> None:
-        """Up to an answer's check, or to the next answer, its helpers may still be mended."""
-        following = cell is None or any(_mentions(cell.source, name) for name in self.wanted)
-        for name in sorted(self.unchecked):
-            check = self.check_cells.get(name, 0)
-            written = self.best[name].cell.number
-            if cell is not None and cell.number == check and check > written:
-                self._see(name, needs)
-            if following or (cell is not None and cell.number >= check):
-                self.unchecked.discard(name)
 
     def _take_down(self, cell: Cell, node: ast.stmt, name: str, value: Any) -> None:
         """Take down what a statement has made of an exercise's name, if it may be an answer."""

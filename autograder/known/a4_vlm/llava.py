@@ -1120,20 +1120,28 @@ def more_began_than_ended(ids, assistant_id, end_id):
     return torch.where(open_before > 0, ids, IGNORED)
 
 
+def up_to(ids, assistant_id, end):
+    """Each answer is learned from behind its <assistant> up to `end(row, its place, that of the next or the end)`."""
+    if ids.ndim > 1:
+        return torch.stack([up_to(row, assistant_id, end) for row in ids])
+    labels = torch.full_like(ids, IGNORED)
+    starts = (ids == assistant_id).nonzero().flatten().tolist()
+    for start, stop in zip(starts, [*starts[1:], len(ids)], strict=False):
+        learned = slice(start + 1, end(ids, start, stop))
+        labels[learned] = ids[learned]
+    return labels
+
+
 @mistake(
     LABELS,
     "An answer of yours lasts up to the row's last end token: it ends with the first one after <assistant>.",
 )
 def up_to_the_last_end(ids, assistant_id, end_id):
-    if ids.ndim > 1:
-        return torch.stack([up_to_the_last_end(row, assistant_id, end_id) for row in ids])
-    labels = torch.full_like(ids, IGNORED)
-    starts = (ids == assistant_id).nonzero().flatten().tolist()
-    for start, stop in zip(starts, [*starts[1:], len(ids)], strict=False):
-        ends = [i for i in range(start + 1, stop) if ids[i] == end_id]
-        end = ends[-1] + 1 if ends else stop
-        labels[start + 1 : end] = ids[start + 1 : end]
-    return labels
+    def end(row, start, stop):
+        ends = [i for i in range(start + 1, stop) if row[i] == end_id]
+        return ends[-1] + 1 if ends else stop
+
+    return up_to(ids, assistant_id, end)
 
 
 @mistake(
@@ -1152,14 +1160,11 @@ def up_to_the_rows_last_end(ids, assistant_id, end_id):
     "You overlook an empty answer: its end token stands right after <assistant>, and is learned.",
 )
 def past_an_empty_answer(ids, assistant_id, end_id):
-    if ids.ndim > 1:
-        return torch.stack([past_an_empty_answer(row, assistant_id, end_id) for row in ids])
-    labels = torch.full_like(ids, IGNORED)
-    for start in (ids == assistant_id).nonzero().flatten().tolist():
-        ends = [i for i in range(start + 2, len(ids)) if ids[i] == end_id]
-        end = ends[0] + 1 if ends else len(ids)
-        labels[start + 1 : end] = ids[start + 1 : end]
-    return labels
+    def end(row, start, stop):
+        ends = [i for i in range(start + 2, len(row)) if row[i] == end_id]
+        return ends[0] + 1 if ends else len(row)
+
+    return up_to(ids, assistant_id, end)
 
 
 @mistake(
